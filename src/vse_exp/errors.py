@@ -1,0 +1,10 @@
+"""The one exception type for mistakes that a user can make and mend."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A user's mistake, told in one sentence: what is wrong, where, and what to do.
+
+    Entry points print the message on standard error and exit with status 1, without a traceback.
+    """

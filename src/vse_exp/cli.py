@@ -1,0 +1,69 @@
+"""What every entry point shares: where the configs lie, and how mistakes are told."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from vse_exp.errors import UserError
+
+INTERRUPTED = 75
+"""Exit status of a run that was interrupted after saving: the same command goes on with it."""
+
+
+def config_dir() -> Path:
+    """The folder of Hydra configs: inside an installed package, or beside `src/` in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def user_message(error: BaseException) -> str | None:
+    """The one sentence to tell a user about `error`, or None where it is a fault of ours."""
+    link: BaseException | None = error
+    while link is not None:  # Hydra wraps what a constructor raises
+        if isinstance(link, UserError):
+            return str(link)
+        if isinstance(link, MissingMandatoryValue):
+            return f"{link.full_key}=… is required and was not given."
+        if isinstance(link, OmegaConfBaseException):
+            return " ".join(str(link).split())
+        link = link.__cause__
+    return None
+
+
+def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
+    """Turn `task(cfg)` into a Hydra application over `conf/{config_name}.yaml`.
+
+    A UserError becomes one sentence on standard error and exit status 1. In a multirun it is left
+    to the task, which knows the run folder, so that one failing job does not end a sweep.
+    """
+
+    def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def guarded(cfg: DictConfig) -> object:
+            try:
+                return task(cfg)
+            except Exception as error:
+                message = user_message(error)
+                if message is None or HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                    raise
+                print(f"error: {message}", file=sys.stderr)
+                sys.exit(1)
+
+        return hydra.main(
+            config_path=str(config_dir()), config_name=config_name, version_base="1.3"
+        )(guarded)
+
+    return decorate

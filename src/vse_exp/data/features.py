@@ -1,0 +1,123 @@
+"""Image features on disk: checked, memory-mapped, and read by rows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vse_exp.errors import UserError
+
+CHUNK_BYTES = 64 << 20
+
+
+class ImageFeatures:
+    """Rows of image features, `(n_images, dim_image)` or `(n_images, n_regions, dim_image)`.
+
+    `array` may be a memory map: rows are copied only when asked for. `repeats` says how many equal
+    rows of `array` stand for each image (the original repeats an image's row for its captions).
+    """
+
+    def __init__(self, array: np.ndarray, repeats: int = 1, normalize: bool = False) -> None:
+        self.array = array[::repeats]
+        self.normalize = normalize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dim(self) -> int:
+        """Size of one feature vector, `dim_image`."""
+        return self.array.shape[-1]
+
+    def __len__(self) -> int:
+        return self.array.shape[0]
+
+    def rows(self, indices: np.ndarray | slice) -> Tensor:
+        """Features of the given images as float32; of unit norm where `normalize` is set."""
+        rows = torch.from_numpy(np.ascontiguousarray(self.array[indices])).float()
+        return torch.nn.functional.normalize(rows, dim=-1) if self.normalize else rows
+
+    def load(self) -> ImageFeatures:
+        """The same with all rows in memory, each image once."""
+        loaded = ImageFeatures(np.array(self.array), normalize=self.normalize)
+        return loaded
+
+    def mean(self) -> Tensor:
+        """Mean feature vector over all images (and regions), float32 (dim_image,)."""
+        total = torch.zeros(self.dim, dtype=torch.float64)
+        for part in row_chunks(self.array):
+            total += self.rows(part).double().reshape(-1, self.dim).sum(0)
+        return (total / (np.prod(self.shape[:-1]))).float()
+
+
+def row_chunks(array: np.ndarray) -> list[slice]:
+    """Slices over the rows of `array` of about CHUNK_BYTES each."""
+    row_bytes = max(1, array.itemsize * int(np.prod(array.shape[1:])))
+    step = max(1, CHUNK_BYTES // row_bytes)
+    return [slice(start, start + step) for start in range(0, len(array), step)]
+
+
+def open_features(path: str | os.PathLike[str]) -> np.ndarray:
+    """Memory-map a `.npy` of features. UserError: missing, truncated, wrong dtype or shape."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"No feature file {path}: give a .npy with one row an image.")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no complete .npy file ({reason}): write it again.") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UserError(f"{path} holds several arrays: give a .npy with one.")
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        raise UserError(
+            f"{path} holds {array.dtype}, and features are float16, float32 or float64: convert it."
+        )
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise UserError(
+            f"{path} has shape {array.shape}, and features are (n_images, dim_image) or "
+            "(n_images, n_regions, dim_image)."
+        )
+    return array
+
+
+def check_rows(array: np.ndarray, path: str | os.PathLike[str]) -> bool:
+    """Check that all rows are finite and none is zero; return whether all have unit norm.
+
+    UserError names the first bad row (0-based) of the file `path`.
+    """
+    unit = True
+    # float16 keeps 11 bits: norms of unit rows are then off by up to some 1e-3
+    tolerance = 5e-3 if array.dtype == np.float16 else 1e-3
+    for part in row_chunks(array):
+        vectors = torch.from_numpy(np.array(array[part])).float()
+        norms = vectors.norm(dim=-1).flatten(1) if array.ndim == 3 else vectors.norm(dim=-1)
+        finite = norms.isfinite()
+        per_row = finite if array.ndim == 2 else finite.all(1)
+        if not bool(per_row.all()):
+            row = part.start + int((~per_row).nonzero()[0])
+            raise UserError(f"{path} row {row} holds NaN or Inf: extract that image again.")
+        empty = norms == 0 if array.ndim == 2 else (norms == 0).all(1)
+        if bool(empty.any()):
+            row = part.start + int(empty.nonzero()[0])
+            raise UserError(f"{path} row {row} is all zero: extract that image again.")
+        unit = unit and bool(((norms - 1).abs() < tolerance).all())
+    return unit
+
+
+def equal_runs(array: np.ndarray, size: int) -> bool:
+    """Whether the rows of `array` are equal in consecutive groups of `size`."""
+    row_bytes = max(1, array.itemsize * int(np.prod(array.shape[1:])))
+    step = max(1, CHUNK_BYTES // row_bytes // size) * size
+    for start in range(0, len(array), step):
+        block = np.asarray(array[start : start + step])
+        groups = block.reshape(len(block) // size, size, -1)
+        if not np.array_equal(groups[:, 1:], np.broadcast_to(groups[:, :1], groups[:, 1:].shape)):
+            return False
+    return True

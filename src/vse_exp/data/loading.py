@@ -1,0 +1,199 @@
+"""Batches out of a split: indices in, tensors out, by array indexing alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vse_exp.data.buckets import LengthBuckets
+from vse_exp.data.layouts import Split, find_files, given_files, load_split
+from vse_exp.data.vocabulary import TokenizedCaptions
+from vse_exp.errors import UserError
+
+
+class ImageRows(Protocol):
+    """What serves images by row: features, or pictures for a backbone."""
+
+    def __len__(self) -> int: ...
+    def rows(self, indices: Any, /) -> Tensor: ...
+
+
+class PairBatch(NamedTuple):
+    """Captions and their images, row by row: a training batch.
+
+    `tokens` (B, T) int64; `lengths` (B,) or None where all are T long; `images` (B, dim_image) or
+    whatever the image encoder takes; `caption_index` and `image_index` (B,) int64.
+    """
+
+    tokens: Tensor
+    lengths: Tensor | None
+    images: Tensor
+    caption_index: Tensor
+    image_index: Tensor
+
+
+class ImageBatch(NamedTuple):
+    """Images alone, each of a split once: `images` (B, …), `image_index` (B,) int64."""
+
+    images: Tensor
+    image_index: Tensor
+
+
+class CaptionBatch(NamedTuple):
+    """Captions alone, for evaluation; the fields are those of PairBatch."""
+
+    tokens: Tensor
+    lengths: Tensor | None
+    caption_index: Tensor
+    image_index: Tensor
+
+
+class _Captions(Dataset[CaptionBatch]):
+    def __init__(self, captions: TokenizedCaptions, caption_image: np.ndarray) -> None:
+        self.captions = captions
+        self.caption_image = caption_image
+
+    def __getitem__(self, indices: np.ndarray) -> CaptionBatch:
+        tokens, lengths = self.captions.batch(indices)
+        images = torch.from_numpy(self.caption_image[indices])
+        return CaptionBatch(tokens, lengths, torch.from_numpy(indices), images)
+
+
+class _Images(Dataset[ImageBatch]):
+    def __init__(self, images: ImageRows) -> None:
+        self.images = images
+
+    def __getitem__(self, indices: np.ndarray) -> ImageBatch:
+        return ImageBatch(self.images.rows(indices), torch.from_numpy(indices))
+
+
+class _Pairs(Dataset[PairBatch]):
+    def __init__(self, captions: _Captions, images: ImageRows) -> None:
+        self.captions = captions
+        self.images = images
+
+    def __getitem__(self, indices: np.ndarray) -> PairBatch:
+        tokens, lengths, caption_index, image_index = self.captions[indices]
+        images = self.images.rows(self.captions.caption_image[indices])
+        return PairBatch(tokens, lengths, images, caption_index, image_index)
+
+
+class _Rows(Sampler[np.ndarray]):
+    """Consecutive row indices in blocks; process `rank` of `world_size` takes every N-th block."""
+
+    def __init__(self, n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        starts = range(rank * batch_size, n, batch_size * world_size)
+        self.blocks = [np.arange(start, min(n, start + batch_size)) for start in starts]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.blocks)
+
+
+class ResumableLoader(DataLoader):
+    """A DataLoader over LengthBuckets that can go on in mid-epoch (Lightning's Stateful protocol).
+
+    What was fetched ahead by workers does not count: the position is that of the batches used.
+    """
+
+    sampler: LengthBuckets
+
+    def __init__(self, dataset: Dataset, sampler: LengthBuckets, **options: Any) -> None:
+        super().__init__(dataset, batch_size=None, sampler=sampler, **options)
+        self._position = 0
+
+    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
+        self._position = self.sampler.start
+        for batch in super().__iter__():
+            self._position += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.sampler.epoch, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on behind the given position: in its epoch, or at the start of the next."""
+        self.sampler.set_epoch(state["epoch"])
+        self.sampler.start = state["position"]
+        if state["position"] >= len(self.sampler):
+            self.sampler.set_epoch(state["epoch"] + 1)
+            self.sampler.start = 0
+
+
+def pair_loader(
+    split: Split, captions: TokenizedCaptions, sampler: LengthBuckets, num_workers: int = 0
+) -> ResumableLoader:
+    """The training loader. `sampler` indexes the captions of `split`, tokenised in `captions`."""
+    pairs = _Pairs(_Captions(captions, split.caption_image), split.image_features)
+    return ResumableLoader(pairs, sampler, **_loader_options(num_workers))
+
+
+def image_loader(
+    split: Split, batch_size: int, rank: int = 0, world_size: int = 1, num_workers: int = 0
+) -> DataLoader[ImageBatch]:
+    """Each image of a split once, shared among the processes without overlap."""
+    rows = _Rows(len(split.image_features), batch_size, rank, world_size)
+    images = _Images(split.image_features)
+    return DataLoader(images, batch_size=None, sampler=rows, **_loader_options(num_workers))
+
+
+def caption_loader(
+    split: Split,
+    captions: TokenizedCaptions,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[CaptionBatch]:
+    """Each caption of a split once, in batches of one length, shared among the processes."""
+    buckets = LengthBuckets(
+        captions.lengths,
+        split.caption_image,
+        batch_size,
+        unique_images=False,
+        rank=rank,
+        world_size=world_size,
+    )
+    return DataLoader(_Captions(captions, split.caption_image), batch_size=None, sampler=buckets)
+
+
+def _loader_options(num_workers: int) -> dict[str, Any]:
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": False,
+        "pin_memory": torch.cuda.is_available(),
+    }
+
+
+def load_split_from_config(config: Mapping[str, Any], split: str) -> Split:
+    """Read the split that the `data` group of a config describes (see `conf/data/`).
+
+    `config["files"]` names files one by one; else the data set `name` is looked for under `root`.
+    The built-in set `scenes` is drawn into the cache folder at its first use.
+    """
+    files = config.get("files")
+    if files:
+        if split not in files:
+            known = ", ".join(sorted(files))
+            raise UserError(f"data.files has no split {split!r} (it has {known}): add its files.")
+        found = given_files(files[split], split)
+    else:
+        root = config["root"]
+        if root is None:
+            from vse_exp.data.scenes import prepare_scenes
+
+            root = prepare_scenes(**config["scenes"])
+        found = find_files(root, config["name"], split)
+    return load_split(
+        found,
+        split,
+        captions_per_image=config.get("captions_per_image"),
+        normalize=bool(config.get("normalize_features", False)),
+        in_memory=bool(config.get("in_memory", False)),
+    )

@@ -160,7 +160,12 @@ def caption_loader(
         rank=rank,
         world_size=world_size,
     )
-    return DataLoader(_Captions(captions, split.caption_image), batch_size=None, sampler=buckets)
+    return DataLoader(
+        _Captions(captions, split.caption_image),
+        batch_size=None,
+        sampler=buckets,
+        **_loader_options(num_workers=0),
+    )
 
 
 def _loader_options(num_workers: int) -> dict[str, Any]:
@@ -168,6 +173,8 @@ def _loader_options(num_workers: int) -> dict[str, Any]:
         "num_workers": num_workers,
         "persistent_workers": False,
         "pin_memory": torch.cuda.is_available(),
+        # of its own: an iterator draws a seed, which must not move the generator of the training
+        "generator": torch.Generator(),
     }
 
 
@@ -178,11 +185,11 @@ def load_split_from_config(config: Mapping[str, Any], split: str) -> Split:
     The built-in set `scenes` is drawn into the cache folder at its first use.
     """
     files = config.get("files")
-    if files:
+    if files and any(path for paths in files.values() for path in (paths or {}).values()):
         if split not in files:
             known = ", ".join(sorted(files))
             raise UserError(f"data.files has no split {split!r} (it has {known}): add its files.")
-        found = given_files(files[split], split)
+        found = given_files(files[split] or {}, split)
     else:
         root = config["root"]
         if root is None:

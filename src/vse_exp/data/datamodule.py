@@ -1,0 +1,137 @@
+"""The LightningDataModule: splits, vocabulary and loaders, all from the `data` group of a config."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from vse_exp.data.buckets import LengthBuckets
+from vse_exp.data.layouts import Split
+from vse_exp.data.loading import (
+    ResumableLoader,
+    caption_loader,
+    image_loader,
+    load_split_from_config,
+    pair_loader,
+)
+from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
+from vse_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class RetrievalDataModule(LightningDataModule):
+    """Serves length-bucketed training pairs, and images and captions alone for evaluation.
+
+    `config` is the `data` group as a plain mapping (keys documented in `conf/data/base.yaml`);
+    `vocabulary` is that of a model to go on with, and built from the data where it is None.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], seed: int = 0, vocabulary: Vocabulary | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.seed = seed
+        self._vocabulary = vocabulary
+        self._splits: dict[str, Split] = {}
+        self._tokenized: dict[str, TokenizedCaptions] = {}
+
+    def split(self, name: str) -> Split:
+        """The split `name`, read at its first use."""
+        if name not in self._splits:
+            split = load_split_from_config(self.config, name)
+            if not (split.unit_norm or self.config["normalize_features"]):
+                log.warning(
+                    "%s: the feature rows do not have unit norm; data.normalize_features=true "
+                    "makes them so.",
+                    split.files.features,
+                )
+            self._splits[name] = split
+        return self._splits[name]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        if self._vocabulary is None:
+            options = dict(self.config["vocabulary"])
+            splits = [self.split(name) for name in options.pop("splits")]
+            captions = [caption for split in splits for caption in split.captions]
+            self._vocabulary = Vocabulary.build(captions, **options)
+        return self._vocabulary
+
+    def tokenized(self, name: str) -> TokenizedCaptions:
+        """The captions of split `name` as ids."""
+        if name not in self._tokenized:
+            self._tokenized[name] = self.vocabulary.encode(self.split(name).captions)
+        return self._tokenized[name]
+
+    def train_dataloader(self) -> ResumableLoader:
+        split, captions = self._short_enough(self.split("train"), self.tokenized("train"))
+        sampler = LengthBuckets(
+            captions.lengths,
+            split.caption_image,
+            self.config["batch_size"],
+            bucket_width=self.config["bucket_width"],
+            unique_images=self.config["unique_images"],
+            order=self.config["order"],
+            captions_per_image=self.config["captions_per_epoch"],
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        if self.trainer is not None:
+            # the number of batches may differ between epochs (captions_per_epoch)
+            sampler.set_epoch(self.trainer.current_epoch)
+        return pair_loader(split, captions, sampler, self.config["num_workers"])
+
+    def val_dataloader(self) -> list[DataLoader]:
+        return self.evaluation_loaders("dev")
+
+    def test_dataloader(self) -> list[DataLoader]:
+        return self.evaluation_loaders("test")
+
+    def evaluation_loaders(self, name: str) -> list[DataLoader]:
+        """All images of a split, then all its captions; each process gets its own share."""
+        split, size = self.split(name), self.config["eval_batch_size"]
+        share = {"rank": self._rank, "world_size": self._world_size}
+        return [
+            image_loader(split, size, num_workers=self.config["num_workers"], **share),
+            caption_loader(split, self.tokenized(name), size, **share),
+        ]
+
+    def _short_enough(
+        self, split: Split, captions: TokenizedCaptions
+    ) -> tuple[Split, TokenizedCaptions]:
+        """Leave out captions of more than `maxlen_w` words, and say how many."""
+        longest = self.config["maxlen_w"]
+        words = captions.lengths - 1 - len(self.vocabulary.prefix)
+        keep = np.flatnonzero(words <= longest)
+        if len(keep) == 0:
+            raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")
+        left_out = len(captions) - len(keep)
+        if left_out == 0:
+            return split, captions
+        log.info("%d captions of more than %d words are left out", left_out, longest)
+        kept = Split(
+            split.name,
+            [split.captions[index] for index in keep],
+            split.caption_image[keep],
+            split.image_features,
+            split.image_names,
+            split.files,
+            split.unit_norm,
+        )
+        return kept, self.vocabulary.encode(kept.captions)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1

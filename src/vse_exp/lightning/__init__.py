@@ -1,0 +1,1 @@
+"""The thin shell around the core: module, callbacks, run folder, training."""

@@ -1,0 +1,119 @@
+"""The LightningModule: model, loss and optimiser put together, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
+from vse_exp.errors import UserError
+from vse_exp.evaluation.metric import RetrievalMetric
+from vse_exp.lightning.distributed import gather_batch
+from vse_exp.models.checkpoint import KEY, describe
+from vse_exp.models.vse import VSE
+from vse_exp.optimizers import clip_grad_norm
+
+
+class RetrievalModule(LightningModule):
+    """Trains a VSE model.
+
+    `optimizer(parameter_groups)` and `scheduler(optimizer, total_steps)` build those; `decay_c`
+    times the sum of squares of all parameters is added to the loss (the original's weight decay);
+    `grad_clip` bounds the norm of all gradients together; `ema` is the decay of an average of the
+    weights over the updates, which is then what is evaluated and kept.
+    """
+
+    def __init__(
+        self,
+        model: VSE,
+        loss: nn.Module,
+        optimizer: Callable[[nn.Module], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        decay_c: float = 0.0,
+        grad_clip: float | None = 2.0,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.decay_c = decay_c
+        self.grad_clip = grad_clip
+        self.grad_norm = torch.zeros(())
+        self.averaged: AveragedModel | None = None
+        if ema is not None:
+            average = get_ema_multi_avg_fn(ema)
+            self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        self.metric = RetrievalMetric(similarity=model.config.similarity)
+
+    @property
+    def evaluated_model(self) -> VSE:
+        """The model that is evaluated and kept: the average of weights where there is one."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        if hasattr(self.loss, "set_progress"):
+            self.loss.set_progress(self.global_step, self._epochs_done(batch_idx))
+        captions = self.model.embed_captions(batch.tokens, batch.lengths)
+        images = self.model.embed_images(batch.images, self.model.config.normalize_images)
+        loss = self.loss(*gather_batch(images, captions, batch.image_index))
+        if self.decay_c:
+            squares = [parameter.square().sum() for parameter in self.parameters()]
+            loss = loss + self.decay_c * torch.stack(squares).sum()
+        if not bool(loss.isfinite()):
+            first = batch.caption_index[:3].tolist()
+            raise UserError(
+                f"The loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx} "
+                f"(captions {first} …): lower lrate, or check the features of those images."
+            )
+        return loss
+
+    def _epochs_done(self, batch_idx: int) -> float:
+        return self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        self.grad_norm = clip_grad_norm(self.parameters(), self.grad_clip)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+
+    def validation_step(self, batch: ImageBatch | CaptionBatch, *_: Any) -> None:
+        self.update_metric(batch)
+
+    def test_step(self, batch: ImageBatch | CaptionBatch, *_: Any) -> None:
+        self.update_metric(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({f"test/{name}": value for name, value in self.metric.compute().items()})
+        self.metric.reset()
+
+    def update_metric(self, batch: ImageBatch | CaptionBatch) -> None:
+        """Add the embeddings of one evaluation batch to `metric`."""
+        model = self.evaluated_model
+        if isinstance(batch, ImageBatch):
+            self.metric.update_images(model.embed_images(batch.images), batch.image_index)
+        else:
+            captions = model.embed_captions(batch.tokens, batch.lengths)
+            self.metric.update_captions(captions, batch.caption_index, batch.image_index)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_factory(self)
+        if self.scheduler_factory is None:
+            return optimizer
+        scheduler = self.scheduler_factory(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = describe(self.model)

@@ -1,0 +1,223 @@
+"""One training run from a composed config: build, resume, fit, test, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.errors import UserError
+from vse_exp.files import atomic_path, write_json
+from vse_exp.lightning.csv_logger import CSVMetrics
+from vse_exp.lightning.module import RetrievalModule
+from vse_exp.lightning.progress import RetrievalProgressBar, TrainingLog
+from vse_exp.lightning.run_folder import RunFolder, peak_memory_mb
+from vse_exp.lightning.validation import RetrievalValidation
+from vse_exp.models.checkpoint import load_model, read_checkpoint
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.vse import VSE
+
+log = logging.getLogger(__name__)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, written so that a kill or a full disk leaves the last one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(path)
+
+
+def train(
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    report: Callable[[int, float], None] | None = None,
+) -> dict[str, Any]:
+    """Train as `cfg` (conf/train.yaml) says; return `{"dev": metrics, "test": metrics, …}`.
+
+    A finished run is not repeated: its results are returned. An unfinished one goes on where it
+    was saved last (`resume=auto`). `report(step, rsum)` is told each validation's rsum.
+    """
+    folder = RunFolder(cfg.paths.run_dir)
+    finished = folder.finished() if cfg.resume == "auto" else None
+    if finished is not None:
+        log.info("%s is finished already (resume=never trains it again)", folder.path)
+        return finished
+    folder.prepare()
+    handler = folder.log_to_file()
+    try:
+        return _train(cfg, overrides, folder, report)
+    finally:
+        logging.getLogger("vse_exp").removeHandler(handler)
+        handler.close()
+
+
+def _train(
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    folder: RunFolder,
+    report: Callable[[int, float], None] | None,
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision(cfg.matmul_precision)
+    resume_from = _resume_path(cfg, folder)
+    folder.record(cfg, overrides)
+    datamodule = RetrievalDataModule(_plain(cfg.data), seed=cfg.seed)
+    module = RetrievalModule(
+        build_model(_plain(cfg.model), datamodule),
+        _loss(cfg),
+        instantiate(cfg.optimizer),
+        instantiate(cfg.scheduler) if cfg.scheduler else None,
+        decay_c=cfg.decay_c,
+        grad_clip=cfg.grad_clip,
+        ema=cfg.ema,
+    )
+    validation = RetrievalValidation(
+        folder.checkpoints,
+        every=cfg.valid_freq,
+        patience=cfg.patience,
+        keep={"config_yaml": OmegaConf.to_yaml(cfg, resolve=True)},
+        report=report,
+    )
+    trainer = _trainer(cfg, folder, validation)
+    if resume_from is not None:
+        step = int(read_checkpoint(resume_from)["global_step"])
+        log.info("going on from %s at update %d", resume_from, step)
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVMetrics):
+                logger.resume_at(step)
+    log.info(
+        "training on %s: %d captions, %d images of %d, %d words",
+        cfg.data.name,
+        len(datamodule.split("train").captions),
+        len(datamodule.split("train").image_features),
+        datamodule.split("train").image_features.dim,
+        len(datamodule.vocabulary.words),
+    )
+    with _quiet_lightning():
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from)
+        results = _final_results(trainer, module, datamodule, folder, validation)
+    results |= {
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_mb": round(peak_memory_mb()),
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+    }
+    if trainer.is_global_zero:
+        write_json(folder.results, results)
+    return results
+
+
+def build_model(config: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
+    """A new model whose image size and vocabulary follow from the training data."""
+    split = datamodule.split("train")
+    model_config = ModelConfig.from_dict(config).resolve(split.image_features.dim)
+    model = VSE(model_config, datamodule.vocabulary)
+    if model_config.center_images:
+        model.image_encoder.set_mean(split.image_features.mean())
+    return model
+
+
+def _final_results(
+    trainer: pl.Trainer,
+    module: RetrievalModule,
+    datamodule: RetrievalDataModule,
+    folder: RunFolder,
+    validation: RetrievalValidation,
+) -> dict[str, Any]:
+    """Dev's best metrics, and those of the best model on test."""
+    trainer.strategy.barrier("best checkpoint")
+    if folder.best.is_file():
+        module.evaluated_model.load_state_dict(load_model(folder.best).state_dict())
+    test = trainer.test(module, datamodule=datamodule, verbose=False)[0]
+    return {
+        "dev": validation.best | {"protocol": _protocol(datamodule, "dev")},
+        "test": {name.removeprefix("test/"): value for name, value in test.items()}
+        | {"protocol": _protocol(datamodule, "test")},
+    }
+
+
+def _protocol(datamodule: RetrievalDataModule, name: str) -> str:
+    split = datamodule.split(name)
+    return (
+        f"{datamodule.config['name']} {name}, {len(split.image_features):,} images x "
+        f"{len(split.captions):,} captions, full gallery"
+    )
+
+
+def _loss(cfg: DictConfig) -> nn.Module:
+    return instantiate(cfg.loss)
+
+
+def _trainer(cfg: DictConfig, folder: RunFolder, validation: RetrievalValidation) -> pl.Trainer:
+    callbacks: list[pl.Callback] = [TrainingLog(cfg.disp_freq)]
+    if cfg.progress:
+        callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
+    # the last one, so that what it saves holds the state of all others
+    callbacks += [instantiate(one) for one in cfg.callbacks.values()]
+    callbacks.append(validation)
+    loggers = [CSVMetrics(folder.metrics)]
+    loggers += [instantiate(one) for one in cfg.logger.values()]
+    options = {name: value for name, value in _plain(cfg.trainer).items()}
+    return pl.Trainer(
+        **options,
+        logger=loggers,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder.path,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=bool(cfg.progress),
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=int(cfg.data.captions_per_epoch is not None),
+    )
+
+
+def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
+    """The checkpoint to go on from: none, this run's last one, or the one that was named."""
+    if cfg.resume == "never":
+        return None
+    if cfg.resume == "auto":
+        return str(folder.last) if folder.last.is_file() else None
+    from pathlib import Path
+
+    if not Path(cfg.resume).is_file():
+        raise UserError(
+            f"No checkpoint {cfg.resume} to resume from: resume is auto, never, or a last.ckpt."
+        )
+    return str(cfg.resume)
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True)
+
+
+class _quiet_lightning(warnings.catch_warnings):
+    """Lightning's advice that does not hold here is not shown."""
+
+    def __enter__(self) -> Any:
+        result = super().__enter__()
+        for message in (
+            ".*does not have many workers.*",
+            ".*`val_dataloader`.*",
+            ".*LeafSpec.*",
+            ".*is smaller than the logging interval.*",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        return result

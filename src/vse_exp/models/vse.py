@@ -1,0 +1,137 @@
+"""The model: a sentence encoder and an image encoder that map into one space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vse_exp.data.vocabulary import Vocabulary
+from vse_exp.errors import UserError
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.image import build_image_encoder
+from vse_exp.models.sentence import build_sentence_encoder
+
+
+class VSE(nn.Module):
+    """Visual-semantic embedding (Kiros, Salakhutdinov, Zemel 2014, section 2.2).
+
+    `provenance` says how the image features it was trained on were made, None where not known.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary: Vocabulary,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        self.provenance = provenance
+        self.sentence_encoder = build_sentence_encoder(config, len(vocabulary))
+        self.image_encoder = build_image_encoder(config)
+
+    def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Ids (B, T) int64 to unit rows (B, dim); `lengths` (B,) where captions are padded."""
+        return self._place(self.sentence_encoder(tokens, lengths), unit=True)
+
+    def embed_images(self, images: Tensor, normalized: bool = True) -> Tensor:
+        """Image features (B, dim_image) to (B, dim), unit rows if `normalized`.
+
+        The original's loss sees images that are not normalised (model.py), though its evaluation
+        normalises them: the training step passes `config.normalize_images`.
+        """
+        return self._place(self.image_encoder(images), unit=normalized)
+
+    def _place(self, embeddings: Tensor, unit: bool) -> Tensor:
+        if unit:
+            embeddings = normalize(embeddings, dim=-1, eps=self.config.eps)
+        return embeddings.abs() if self.config.absolute else embeddings
+
+    @torch.inference_mode()
+    def encode_sentences(
+        self, captions: Sequence[str], batch_size: int = 1024, verbose: bool = False
+    ) -> np.ndarray:
+        """Unit rows, float32 (n, dim), in the order of `captions`.
+
+        Works through the captions sorted by length, so that no batch is padded by much; `verbose`
+        shows progress.
+        """
+        if isinstance(captions, str):
+            raise UserError("encode_sentences takes a list of captions: put the string in a list.")
+        tokenized = self.vocabulary.encode(captions)
+        by_length = np.argsort(tokenized.lengths, kind="stable")
+        result = np.empty((len(captions), self.config.dim), dtype=np.float32)
+        device = self.device
+        with self.evaluating(), self.sentence_encoder.prepare_inference():
+            for start in _progress(range(0, len(captions), batch_size), "captions", verbose):
+                chosen = by_length[start : start + batch_size]
+                tokens, lengths = tokenized.batch(chosen)
+                if lengths is not None:
+                    lengths = lengths.to(device)
+                embeddings = self.embed_captions(tokens.to(device), lengths)
+                result[chosen] = embeddings.float().cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def encode_images(
+        self, features: Any, batch_size: int = 4096, verbose: bool = False
+    ) -> np.ndarray:
+        """Unit rows, float32 (n, dim), of image features (n, dim_image), an array or tensor.
+
+        A memory-mapped array is read in blocks. Raises UserError for features of another size, and
+        for NaN or Inf with the row.
+        """
+        expected = self.config.dim_image
+        shape = tuple(features.shape)
+        if len(shape) < 2 or (expected is not None and shape[-1] != expected):
+            raise UserError(
+                f"The image features have shape {shape}, and the model takes rows of {expected}: "
+                "use features made as those it was trained on."
+            )
+        result = np.empty((shape[0], self.config.dim), dtype=np.float32)
+        with self.evaluating():
+            for start in _progress(range(0, shape[0], batch_size), "images", verbose):
+                block = torch.as_tensor(np.ascontiguousarray(features[start : start + batch_size]))
+                if block.is_floating_point():
+                    block = block.float()
+                rows = self.embed_images(block.to(self.device)).float().cpu()
+                finite = rows.isfinite().all(1)
+                if not bool(finite.all()):
+                    row = start + int((~finite).nonzero()[0])
+                    raise UserError(f"Image features row {row} holds NaN or Inf: mend that row.")
+                result[start : start + batch_size] = rows.numpy()
+        return result
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def evaluating(self) -> _Evaluating:
+        """A context in which dropout is off; the mode before it is restored."""
+        return _Evaluating(self)
+
+
+class _Evaluating:
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self.was_training = self.module.training
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.module.train(self.was_training)
+
+
+def _progress(steps: range, what: str, verbose: bool) -> Iterable[int]:
+    if not verbose:
+        return steps
+    from rich.progress import track
+
+    return track(steps, description=f"encoding {what}")

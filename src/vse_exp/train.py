@@ -1,0 +1,33 @@
+"""`python -m vse_exp.train`: train a model; see conf/train.yaml."""
+
+from __future__ import annotations
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from vse_exp.cli import hydra_entry
+
+
+def _run_name() -> str:
+    from vse_exp.lightning.run_folder import run_name
+
+    chosen = HydraConfig.get()
+    experiment = chosen.runtime.choices.get("experiment") or "train"
+    return f"{experiment}/{run_name(list(chosen.overrides.task))}"
+
+
+OmegaConf.register_new_resolver("run_name", _run_name, use_cache=False, replace=True)
+
+
+@hydra_entry("train")
+def main(cfg: DictConfig) -> float:
+    from vse_exp.lightning.tables import print_results
+    from vse_exp.lightning.training import train
+
+    results = train(cfg, list(HydraConfig.get().overrides.task))
+    print_results(results)
+    return results["dev"]["rsum"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sentence encoders, image encoders, and the model that joins them."""

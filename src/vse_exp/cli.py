@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +42,15 @@ def user_message(error: BaseException) -> str | None:
     return None
 
 
+def show_log() -> None:
+    """The program's own log, from INFO on, plain on standard error."""
+    logger = logging.getLogger("vse_exp")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
 def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
     """Turn `task(cfg)` into a Hydra application over `conf/{config_name}.yaml`.
 
@@ -51,6 +61,7 @@ def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], 
     def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         @functools.wraps(task)
         def guarded(cfg: DictConfig) -> object:
+            show_log()
             try:
                 return task(cfg)
             except Exception as error:

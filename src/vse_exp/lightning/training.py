@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,7 +16,6 @@ import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.errors import UserError
@@ -27,6 +28,7 @@ from vse_exp.lightning.validation import RetrievalValidation
 from vse_exp.models.checkpoint import load_model, read_checkpoint
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.optimizers import build_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +82,8 @@ def _train(
     datamodule = RetrievalDataModule(_plain(cfg.data), seed=cfg.seed)
     module = RetrievalModule(
         build_model(_plain(cfg.model), datamodule),
-        _loss(cfg),
-        instantiate(cfg.optimizer),
+        instantiate(cfg.loss),
+        partial(build_optimizer, factory=instantiate(cfg.optimizer)),
         instantiate(cfg.scheduler) if cfg.scheduler else None,
         decay_c=cfg.decay_c,
         grad_clip=cfg.grad_clip,
@@ -159,29 +161,25 @@ def _protocol(datamodule: RetrievalDataModule, name: str) -> str:
     )
 
 
-def _loss(cfg: DictConfig) -> nn.Module:
-    return instantiate(cfg.loss)
-
-
 def _trainer(cfg: DictConfig, folder: RunFolder, validation: RetrievalValidation) -> pl.Trainer:
     callbacks: list[pl.Callback] = [TrainingLog(cfg.disp_freq)]
-    if cfg.progress:
+    progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
+    if progress:
         callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
     # the last one, so that what it saves holds the state of all others
     callbacks += [instantiate(one) for one in cfg.callbacks.values()]
     callbacks.append(validation)
     loggers = [CSVMetrics(folder.metrics)]
     loggers += [instantiate(one) for one in cfg.logger.values()]
-    options = {name: value for name, value in _plain(cfg.trainer).items()}
     return pl.Trainer(
-        **options,
+        **_plain(cfg.trainer),
         logger=loggers,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder.path,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=bool(cfg.progress),
+        enable_progress_bar=progress,
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -195,8 +193,6 @@ def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
         return None
     if cfg.resume == "auto":
         return str(folder.last) if folder.last.is_file() else None
-    from pathlib import Path
-
     if not Path(cfg.resume).is_file():
         raise UserError(
             f"No checkpoint {cfg.resume} to resume from: resume is auto, never, or a last.ckpt."

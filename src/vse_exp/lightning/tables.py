@@ -1,0 +1,34 @@
+"""Results as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def results_table(rows: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
+    """A line a split (or run) of aR@K, sR@K, median ranks and rsum."""
+    table = Table(title=title or None)
+    table.add_column("")
+    for heading in ("aR@1", "aR@5", "aR@10", "aMedr", "sR@1", "sR@5", "sR@10", "sMedr", "rsum"):
+        table.add_column(heading, justify="right")
+    for name, metrics in rows.items():
+        values = [
+            f"{metrics[column.header]:.0f}"
+            if str(column.header).endswith("Medr")
+            else f"{metrics[column.header]:.1f}"
+            for column in table.columns[1:]
+        ]
+        table.add_row(name, *values)
+    return table
+
+
+def print_results(results: Mapping[str, Any]) -> None:
+    """The table of dev and test of a training, with the protocol under it."""
+    splits = {name: results[name] for name in ("dev", "test")}
+    console = Console()
+    console.print(results_table(splits))
+    console.print(results["test"]["protocol"], style="dim", highlight=False)

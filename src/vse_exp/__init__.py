@@ -1,3 +1,44 @@
-"""Visual-semantic embeddings: train, evaluate and use image-sentence retrieval models."""
+"""Visual-semantic embeddings: train, evaluate and use image-sentence retrieval models.
+
+import vse_exp
+
+model = vse_exp.load_model("best.ckpt")
+vectors = model.encode_sentences(["two dogs in the snow"])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vse_exp.errors import UserError
+    from vse_exp.evaluation.evaluator import evalrank
+    from vse_exp.evaluation.metrics import i2t, t2i
+    from vse_exp.models.checkpoint import load_model, save_model
+    from vse_exp.models.vse import VSE
 
 __version__ = "0.1.0"
+
+# the public names and where they live; imported at first use, so that `import vse_exp` is quick
+_PUBLIC = {
+    "UserError": "vse_exp.errors",
+    "VSE": "vse_exp.models.vse",
+    "evalrank": "vse_exp.evaluation.evaluator",
+    "i2t": "vse_exp.evaluation.metrics",
+    "load_model": "vse_exp.models.checkpoint",
+    "save_model": "vse_exp.models.checkpoint",
+    "t2i": "vse_exp.evaluation.metrics",
+}
+
+__all__ = ["VSE", "UserError", "evalrank", "i2t", "load_model", "save_model", "t2i"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'vse_exp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,4 +1,4 @@
-"""The LightningDataModule: splits, vocabulary and loaders, all from the `data` group of a config."""
+"""The LightningDataModule: splits, vocabulary and loaders, all from the `data` group."""
 
 from __future__ import annotations
 

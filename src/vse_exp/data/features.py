@@ -39,20 +39,19 @@ class ImageFeatures:
 
     def rows(self, indices: np.ndarray | slice) -> Tensor:
         """Features of the given images as float32; of unit norm where `normalize` is set."""
-        rows = torch.from_numpy(np.ascontiguousarray(self.array[indices])).float()
+        rows = torch.from_numpy(np.array(self.array[indices], dtype=np.float32))
         return torch.nn.functional.normalize(rows, dim=-1) if self.normalize else rows
 
     def load(self) -> ImageFeatures:
         """The same with all rows in memory, each image once."""
-        loaded = ImageFeatures(np.array(self.array), normalize=self.normalize)
-        return loaded
+        return ImageFeatures(np.array(self.array), normalize=self.normalize)
 
     def mean(self) -> Tensor:
         """Mean feature vector over all images (and regions), float32 (dim_image,)."""
         total = torch.zeros(self.dim, dtype=torch.float64)
         for part in row_chunks(self.array):
             total += self.rows(part).double().reshape(-1, self.dim).sum(0)
-        return (total / (np.prod(self.shape[:-1]))).float()
+        return (total / int(np.prod(self.shape[:-1]))).float()
 
 
 def row_chunks(array: np.ndarray) -> list[slice]:
@@ -96,14 +95,13 @@ def check_rows(array: np.ndarray, path: str | os.PathLike[str]) -> bool:
     # float16 keeps 11 bits: norms of unit rows are then off by up to some 1e-3
     tolerance = 5e-3 if array.dtype == np.float16 else 1e-3
     for part in row_chunks(array):
-        vectors = torch.from_numpy(np.array(array[part])).float()
-        norms = vectors.norm(dim=-1).flatten(1) if array.ndim == 3 else vectors.norm(dim=-1)
-        finite = norms.isfinite()
-        per_row = finite if array.ndim == 2 else finite.all(1)
-        if not bool(per_row.all()):
-            row = part.start + int((~per_row).nonzero()[0])
+        vectors = torch.from_numpy(np.array(array[part], dtype=np.float32))
+        norms = vectors.norm(dim=-1).reshape(len(vectors), -1)
+        finite = norms.isfinite().all(1)
+        if not bool(finite.all()):
+            row = part.start + int((~finite).nonzero()[0])
             raise UserError(f"{path} row {row} holds NaN or Inf: extract that image again.")
-        empty = norms == 0 if array.ndim == 2 else (norms == 0).all(1)
+        empty = (norms == 0).all(1)
         if bool(empty.any()):
             row = part.start + int(empty.nonzero()[0])
             raise UserError(f"{path} row {row} is all zero: extract that image again.")

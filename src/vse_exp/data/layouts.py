@@ -180,7 +180,7 @@ def _group_sizes(
 
 
 def _count_repeats(array: np.ndarray, numbers: str) -> int:
-    """How often each row is repeated: five as in the original, another size, or one (all differ)."""
+    """How often each row is repeated: five (the original's), another number, or not at all."""
     n_rows = len(array)
     for size in (5, *(size for size in range(20, 1, -1) if size != 5)):
         if n_rows % size == 0 and equal_runs(array, size):

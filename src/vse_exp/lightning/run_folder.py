@@ -24,7 +24,16 @@ PACKAGES = ("vse_exp", "torch", "lightning", "hydra-core", "omegaconf", "torchme
 LONGEST_NAME = 150
 
 # what changes how a run is watched or where it lies, and not what comes out of it
-IGNORED = ("paths.", "logger", "progress", "resume", "disp_freq", "hydra.", "debug.", "trainer.devices")
+IGNORED = (
+    "paths.",
+    "logger",
+    "progress",
+    "resume",
+    "disp_freq",
+    "hydra.",
+    "debug.",
+    "trainer.devices",
+)
 
 
 def run_name(overrides: Sequence[str]) -> str:
@@ -37,7 +46,8 @@ def run_name(overrides: Sequence[str]) -> str:
         for override in overrides
         if not override.lstrip("+~").startswith((*IGNORED, "experiment="))
     )
-    name = ",".join(re.sub(r"[^\w.=@+-]+", "-", override) for override in kept) or "default"
+    # characters that neither a shell nor Hydra's grammar treats specially
+    name = "+".join(re.sub(r"[^\w.@+-]+", "-", override) for override in kept) or "default"
     if len(name) > LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:10]
         name = f"{name[: LONGEST_NAME - 11]}-{digest}"

@@ -52,9 +52,7 @@ class RetrievalValidation(Callback):
             _restore_random_state(self._random_state)
             self._random_state = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         step = trainer.global_step
         # with accumulated gradients several batches share a step
         if step > 0 and step % self.every == 0 and step != self.validated_at:
@@ -82,15 +80,16 @@ class RetrievalValidation(Callback):
         log.info("%s", self._line(trainer, metrics))
         if self.patience is not None and self.without_gain >= self.patience:
             trainer.should_stop = True
-        trainer.save_checkpoint(self.last_path)
+        trainer.save_checkpoint(self.last_path, weights_only=False)
         if self.report is not None:
             self.report(trainer.global_step, metrics["rsum"])
 
     def _line(self, trainer: Trainer, metrics: dict[str, float]) -> str:
+        epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 1)
         annotation = " ".join(f"{metrics[f'aR@{k}']:.1f}" for k in (1, 5, 10))
         search = " ".join(f"{metrics[f'sR@{k}']:.1f}" for k in (1, 5, 10))
         return (
-            f"epoch {trainer.current_epoch + 1}, update {trainer.global_step}: "
+            f"epoch {epoch}, update {trainer.global_step}: "
             f"aR {annotation} ({metrics['aMedr']:.0f})  sR {search} ({metrics['sMedr']:.0f})  "
             f"rsum {metrics['rsum']:.1f}  best {self.best['rsum']:.1f}"
         )

@@ -82,10 +82,11 @@ class VSE(nn.Module):
     def encode_images(
         self, features: Any, batch_size: int = 4096, verbose: bool = False
     ) -> np.ndarray:
-        """Unit rows, float32 (n, dim), of image features (n, dim_image), an array or tensor.
+        """Unit rows, float32 (n, dim), of image features (n, dim_image): an array, tensor or
+                ImageFeatures.
 
         A memory-mapped array is read in blocks. Raises UserError for features of another size, and
-        for NaN or Inf with the row.
+                for NaN or Inf with the row.
         """
         expected = self.config.dim_image
         shape = tuple(features.shape)
@@ -97,10 +98,8 @@ class VSE(nn.Module):
         result = np.empty((shape[0], self.config.dim), dtype=np.float32)
         with self.evaluating():
             for start in _progress(range(0, shape[0], batch_size), "images", verbose):
-                block = torch.as_tensor(np.ascontiguousarray(features[start : start + batch_size]))
-                if block.is_floating_point():
-                    block = block.float()
-                rows = self.embed_images(block.to(self.device)).float().cpu()
+                block = _rows(features, slice(start, start + batch_size)).to(self.device)
+                rows = self.embed_images(block).float().cpu()
                 finite = rows.isfinite().all(1)
                 if not bool(finite.all()):
                     row = start + int((~finite).nonzero()[0])
@@ -127,6 +126,13 @@ class _Evaluating:
 
     def __exit__(self, *_: object) -> None:
         self.module.train(self.was_training)
+
+
+def _rows(features: Any, part: slice) -> Tensor:
+    """A block of rows as a float32 tensor of its own."""
+    if hasattr(features, "rows"):  # ImageFeatures, which may normalise
+        return features.rows(part)
+    return torch.from_numpy(np.array(features[part], dtype=np.float32))
 
 
 def _progress(steps: range, what: str, verbose: bool) -> Iterable[int]:

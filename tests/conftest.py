@@ -1,0 +1,58 @@
+"""Paths of real data and golden files, and small data sets in every layout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def _folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value or not Path(value).is_dir():
+        pytest.skip(f"needs the folder that {variable} names, which is not here")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Outputs of the original programs."""
+    return _folder("VSE_GOLDEN_DIR")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder that holds the real data sets."""
+    return _folder("VSE_DATA_DIR")
+
+
+WORDS = "a the dog cat boy girl runs sits jumps red blue green on in park water ball".split()
+
+
+def random_captions(count: int, seed: int = 0) -> list[str]:
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, size=int(random.integers(2, 8)))) for _ in range(count)]
+
+
+def random_features(count: int, dim: int = 12, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def write_dataset(root: Path, name: str = "tiny", images: int = 12, per_image: int = 3) -> Path:
+    """A data set with one row an image and contiguous captions."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    for seed, split in enumerate(("train", "dev", "test")):
+        captions = random_captions(images * per_image, seed)
+        (folder / f"{name}_{split}_caps.txt").write_text("\n".join(captions) + "\n")
+        np.save(folder / f"{name}_{split}_ims.npy", random_features(images, seed=seed))
+    return root
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Root of a small data set called `tiny`."""
+    return write_dataset(tmp_path / "data")

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vse_exp.errors import UserError
+from vse_exp.errors import Interrupted, UserError
 
 INTERRUPTED = 75
 """Exit status of a run that was interrupted after saving: the same command goes on with it."""
@@ -64,6 +64,9 @@ def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], 
             show_log()
             try:
                 return task(cfg)
+            except Interrupted as interruption:
+                print(interruption, file=sys.stderr)
+                sys.exit(INTERRUPTED)
             except Exception as error:
                 message = user_message(error)
                 if message is None or HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -8,3 +8,10 @@ class UserError(Exception):
 
     Entry points print the message on standard error and exit with status 1, without a traceback.
     """
+
+
+class Interrupted(Exception):
+    """A run was stopped by a signal after it had saved; the same command goes on with it.
+
+    Entry points print the message and exit with status 75.
+    """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -57,11 +57,12 @@ class RetrievalModule(LightningModule):
     @property
     def evaluated_model(self) -> VSE:
         """The model that is evaluated and kept: the average of weights where there is one."""
-        return self.model if self.averaged is None else self.averaged.module
+        return self.model if self.averaged is None else cast(VSE, self.averaged.module)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        if hasattr(self.loss, "set_progress"):
-            self.loss.set_progress(self.global_step, self._epochs_done(batch_idx))
+        set_progress = getattr(self.loss, "set_progress", None)
+        if callable(set_progress):  # losses with a schedule
+            set_progress(self.global_step, self._epochs_done(batch_idx))
         captions = self.model.embed_captions(batch.tokens, batch.lengths)
         images = self.model.embed_images(batch.images, self.model.config.normalize_images)
         loss = self.loss(*gather_batch(images, captions, batch.image_index))
@@ -82,7 +83,9 @@ class RetrievalModule(LightningModule):
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
         self.grad_norm = clip_grad_norm(self.parameters(), self.grad_clip)
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        super().optimizer_step(*arguments, **options)
+        # here and not in a later hook, so that validations and checkpoints see this update
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
 

@@ -8,20 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+COLUMNS = ("aR@1", "aR@5", "aR@10", "aMedr", "sR@1", "sR@5", "sR@10", "sMedr", "rsum")
+
 
 def results_table(rows: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
     """A line a split (or run) of aR@K, sR@K, median ranks and rsum."""
     table = Table(title=title or None)
     table.add_column("")
-    for heading in ("aR@1", "aR@5", "aR@10", "aMedr", "sR@1", "sR@5", "sR@10", "sMedr", "rsum"):
+    for heading in COLUMNS:
         table.add_column(heading, justify="right")
     for name, metrics in rows.items():
-        values = [
-            f"{metrics[column.header]:.0f}"
-            if str(column.header).endswith("Medr")
-            else f"{metrics[column.header]:.1f}"
-            for column in table.columns[1:]
-        ]
+        values = (f"{metrics[key]:.{0 if key.endswith('Medr') else 1}f}" for key in COLUMNS)
         table.add_row(name, *values)
     return table
 

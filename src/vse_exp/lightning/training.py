@@ -6,7 +6,8 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path, write_json
 from vse_exp.lightning.csv_logger import CSVMetrics
+from vse_exp.lightning.interruption import SaveOnSignal
 from vse_exp.lightning.module import RetrievalModule
 from vse_exp.lightning.progress import RetrievalProgressBar, TrainingLog
 from vse_exp.lightning.run_folder import RunFolder, peak_memory_mb
@@ -170,9 +172,9 @@ def _trainer(cfg: DictConfig, folder: RunFolder, validation: RetrievalValidation
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
     if progress:
         callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
-    # the last one, so that what it saves holds the state of all others
     callbacks += [instantiate(one) for one in cfg.callbacks.values()]
-    callbacks.append(validation)
+    # at the end, so that what they save holds the state of all others
+    callbacks += [validation, SaveOnSignal(folder.last)]
     loggers = [CSVMetrics(folder.metrics)]
     loggers += [instantiate(one) for one in cfg.logger.values()]
     return pl.Trainer(
@@ -208,11 +210,10 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-class _quiet_lightning(warnings.catch_warnings):
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
     """Lightning's advice that does not hold here is not shown."""
-
-    def __enter__(self) -> Any:
-        result = super().__enter__()
+    with warnings.catch_warnings():
         for message in (
             ".*does not have many workers.*",
             ".*`val_dataloader`.*",
@@ -220,4 +221,4 @@ class _quiet_lightning(warnings.catch_warnings):
             ".*is smaller than the logging interval.*",
         ):
             warnings.filterwarnings("ignore", message=message)
-        return result
+        yield

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.ranks import SIMILARITIES
+from vse_exp.evaluation.similarity import SIMILARITIES
 
 
 def check_margin(margin: float) -> float:

@@ -41,6 +41,8 @@ class RetrievalDataModule(LightningDataModule):
         self._vocabulary = vocabulary
         self._splits: dict[str, Split] = {}
         self._tokenized: dict[str, TokenizedCaptions] = {}
+        self._train_loader: ResumableLoader | None = None
+        self._resume_at: dict[str, Any] | None = None
 
     def split(self, name: str) -> Split:
         """The split `name`, read at its first use."""
@@ -87,7 +89,22 @@ class RetrievalDataModule(LightningDataModule):
         if self.trainer is not None:
             # the number of batches may differ between epochs (captions_per_epoch)
             sampler.set_epoch(self.trainer.current_epoch)
-        return pair_loader(split, captions, sampler, self.config["num_workers"])
+        self._train_loader = pair_loader(split, captions, sampler, self.config["num_workers"])
+        if self._resume_at is not None:
+            self._train_loader.load_state_dict(self._resume_at)
+            self._resume_at = None
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training loader stands, for Lightning's checkpoints.
+
+        Lightning asks the loader itself too, but only hands its state back where the loader was
+        not needed earlier (a schedule that asks for the number of updates needs it).
+        """
+        return {} if self._train_loader is None else {"train": self._train_loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._resume_at = state_dict.get("train")
 
     def val_dataloader(self) -> list[DataLoader]:
         return self.evaluation_loaders("dev")

@@ -98,6 +98,7 @@ def _train(
     validation = RetrievalValidation(
         folder.checkpoints,
         every=cfg.valid_freq,
+        at_end=cfg.valid_at_end,
         patience=cfg.patience,
         keep={"config_yaml": OmegaConf.to_yaml(cfg, resolve=True)},
         report=report,

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class RetrievalValidation(Callback):
-    """Validates every `every` updates and once more at the end of training.
+    """Validates every `every` updates and, with `at_end`, once more at the end of training.
 
     At each validation all of dev is embedded and ranked; the metrics go to every logger as
     `val/aR@1` … `val/rsum`; a strictly better rsum writes `best.ckpt` (the model alone), and
@@ -32,6 +32,7 @@ class RetrievalValidation(Callback):
         self,
         folder: str | Path,
         every: int = 100,
+        at_end: bool = True,
         patience: int | None = None,
         keep: dict[str, Any] | None = None,
         report: Callable[[int, float], None] | None = None,
@@ -39,6 +40,7 @@ class RetrievalValidation(Callback):
         self.best_path = Path(folder) / "best.ckpt"
         self.last_path = Path(folder) / "last.ckpt"
         self.every = every
+        self.at_end = at_end
         self.patience = patience
         self.keep = keep or {}
         self.report = report
@@ -59,7 +61,7 @@ class RetrievalValidation(Callback):
             self._validate(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step != self.validated_at:
+        if self.at_end and trainer.global_step != self.validated_at:
             self._validate(trainer, pl_module)
 
     def _validate(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -103,7 +103,9 @@ class RunFolder:
         """Add a handler that appends the program's log to `train.log`; the caller removes it."""
         handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logging.getLogger("vse_exp").addHandler(handler)
+        logger = logging.getLogger("vse_exp")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
         return handler
 
 

@@ -6,42 +6,51 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
+from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
+from vse_exp.evaluation.rerank import Rerank
 from vse_exp.models.vse import VSE
 
 
 def evaluate_model(
-    models: Sequence[VSE], split: Split, protocol: str = "full", n_images: int = 1000
+    models: Sequence[VSE],
+    split: Split,
+    protocol: str = "full",
+    n_images: int = 1000,
+    rerank: Rerank | None = None,
 ) -> Evaluation:
-    """Evaluate a model, or several as an ensemble whose similarity is the mean of theirs.
-
-    A mean of inner products is the inner product of the rows joined and scaled, so an ensemble
-    costs no more memory than its members' embeddings.
-    """
-    similarities = {model.config.similarity for model in models}
-    if len(models) > 1 and similarities != {"cosine"}:
-        raise UserError("Only models of similarity cosine can be joined: give one checkpoint.")
-    images, captions = (np.concatenate(rows, axis=1) for rows in zip(*(
-        embed_split(model, split) for model in models
-    ), strict=True))  # fmt: skip
-    scale = len(models) ** -0.5
+    """Evaluate a model, or several as an ensemble whose similarity is the mean of theirs."""
+    images, captions = embed_split(models, split)
     return evaluate_embeddings(
-        torch.from_numpy(images * np.float32(scale)),
-        torch.from_numpy(captions * np.float32(scale)),
-        torch.from_numpy(split.caption_image),
+        images,
+        captions,
+        split.caption_image,
         protocol=protocol,
         n_images=n_images,
-        similarity=similarities.pop(),
+        similarity=common_similarity(models),
+        rerank=rerank,
     )
 
 
-def embed_split(model: VSE, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows of the images (n_images, dim) and captions (n_captions, dim) of a split."""
-    return model.encode_images(split.image_features), model.encode_sentences(split.captions)
+def embed_split(models: Sequence[VSE], split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split."""
+    return (
+        concatenate_ensemble([model.encode_images(split.image_features) for model in models]),
+        concatenate_ensemble([model.encode_sentences(split.captions) for model in models]),
+    )
+
+
+def common_similarity(models: Sequence[VSE]) -> str:
+    """The similarity that all models were trained for; UserError where they differ."""
+    similarities = {model.config.similarity for model in models}
+    if len(similarities) != 1:
+        raise UserError(
+            f"Models of similarities {' and '.join(sorted(similarities))} cannot be joined."
+        )
+    return similarities.pop()
 
 
 def evalrank(

@@ -10,26 +10,38 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.rows import as_map, as_rows
 
 RECALLS = (1, 5, 10)
+KEYS = tuple(
+    f"{letter}{figure}"
+    for letter in "as"
+    for figure in (*(f"R@{k}" for k in RECALLS), "Medr", "Meanr")
+)
+"""Figures of one evaluation: a is annotation, s is search; `rsum` stands beside them."""
+
+CAPTIONS_PER_IMAGE = 5
+"""What repeated rows of the original's data sets mean, before other sizes are tried."""
 
 
-def recall_at_k(ranks: Tensor, k: int) -> float:
+def recall_at_k(ranks: Tensor | np.ndarray, k: int) -> float:
     """Percent of queries whose 0-based rank is below `k`."""
-    return 100.0 * float((ranks < k).double().mean())
+    return 100.0 * float((torch.as_tensor(ranks) < k).double().mean())
 
 
-def median_rank(ranks: Tensor) -> float:
+def median_rank(ranks: Tensor | np.ndarray) -> float:
     """1-based, `floor(median) + 1` as in the original's evaluation.py."""
-    return float(np.floor(np.median(ranks.numpy()))) + 1
+    return float(np.floor(np.median(torch.as_tensor(ranks).cpu().numpy()))) + 1
 
 
-def mean_rank(ranks: Tensor) -> float:
-    """1-based mean rank (VSE++)."""
-    return float(ranks.double().mean()) + 1
+def mean_rank(ranks: Tensor | np.ndarray) -> float:
+    """1-based mean rank (VSE++'s evaluation.py)."""
+    return float(torch.as_tensor(ranks).double().mean()) + 1
 
 
-def retrieval_metrics(annotation_ranks: Tensor, search_ranks: Tensor) -> dict[str, float]:
+def retrieval_metrics(
+    annotation_ranks: Tensor | np.ndarray, search_ranks: Tensor | np.ndarray
+) -> dict[str, float]:
     """`aR@1` … `sR@10` in percent, `aMedr`, `aMeanr`, `sMedr`, `sMeanr`, and `rsum`, the six
     recalls added up."""
     metrics: dict[str, float] = {}
@@ -37,52 +49,68 @@ def retrieval_metrics(annotation_ranks: Tensor, search_ranks: Tensor) -> dict[st
         metrics |= {f"{letter}R@{k}": recall_at_k(ranks, k) for k in RECALLS}
         metrics[f"{letter}Medr"] = median_rank(ranks)
         metrics[f"{letter}Meanr"] = mean_rank(ranks)
-    metrics["rsum"] = sum(metrics[f"{letter}R@{k}"] for letter in "as" for k in RECALLS)
-    return metrics
+    return metrics | {"rsum": recall_sum(metrics)}
+
+
+def recall_sum(metrics: dict[str, float]) -> float:
+    """The six recalls added up."""
+    return sum(metrics[f"{letter}R@{k}"] for letter in "as" for k in RECALLS)
 
 
 def i2t(
-    images: Any, captions: Any, caption_image: Any = None
+    images: Any, captions: Any, caption_image: Any = None, similarity: str = "cosine"
 ) -> tuple[float, float, float, float, float]:
     """Image annotation: `(r1, r5, r10, medr, meanr)` of ranking captions for each image.
 
     `images` (n_images, d), `captions` (n_captions, d), arrays or tensors; `caption_image`
-    (n_captions,). Without it captions stand in equal contiguous groups, and images may be given
-    once each or, as the original does, a row a caption, five captions an image.
+    (n_captions,). Without it captions stand in equal contiguous groups, and images are given once
+    each or, as the original does, repeated a row a caption.
     """
-    return _direction("a", images, captions, caption_image)
+    return _summary(_ranks(images, captions, caption_image, similarity)[0])
 
 
 def t2i(
-    images: Any, captions: Any, caption_image: Any = None
+    images: Any, captions: Any, caption_image: Any = None, similarity: str = "cosine"
 ) -> tuple[float, float, float, float, float]:
     """Image search: `(r1, r5, r10, medr, meanr)` of ranking images for each caption; see i2t."""
-    return _direction("s", images, captions, caption_image)
+    return _summary(_ranks(images, captions, caption_image, similarity)[1])
 
 
-def _direction(
-    letter: str, images: Any, captions: Any, caption_image: Any
-) -> tuple[float, float, float, float, float]:
-    image_rows = torch.as_tensor(np.asarray(images))
-    caption_rows = torch.as_tensor(np.asarray(captions))
+def _ranks(
+    images: Any, captions: Any, caption_image: Any, similarity: str
+) -> tuple[Tensor, Tensor]:
+    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
     if caption_image is None:
-        image_rows, mapping = contiguous_groups(image_rows, len(caption_rows))
+        images, mapping = contiguous_groups(images, len(captions))
     else:
-        mapping = torch.as_tensor(np.asarray(caption_image, dtype=np.int64))
-    ranks = retrieval_ranks(image_rows, caption_rows, mapping)[0 if letter == "a" else 1]
+        mapping = as_map(caption_image)
+    return retrieval_ranks(images, captions, mapping, similarity)
+
+
+def _summary(ranks: Tensor) -> tuple[float, float, float, float, float]:
     r1, r5, r10 = (recall_at_k(ranks, k) for k in RECALLS)
     return r1, r5, r10, median_rank(ranks), mean_rank(ranks)
 
 
 def contiguous_groups(images: Tensor, n_captions: int) -> tuple[Tensor, Tensor]:
-    """Images once each, and the map of captions that stand in equal contiguous groups."""
-    if len(images) == 0 or n_captions % len(images):
+    """Images once each, and the map of captions that stand in equal contiguous groups.
+
+    As many images as captions are taken for repeated rows where they are equal in groups of five,
+    or else of another size that leaves several groups; otherwise each has one caption.
+    """
+    if n_captions % len(images):
         raise UserError(
             f"{n_captions} captions do not divide among {len(images)} images: give caption_image."
         )
-    if len(images) == n_captions and n_captions % 5 == 0:
-        groups = images.reshape(n_captions // 5, 5, -1)
-        if bool((groups == groups[:, :1]).all()):
-            images = images[::5]
-    per_image = n_captions // len(images)
-    return images, torch.arange(n_captions) // per_image
+    if len(images) == n_captions:
+        run = int((images == images[0]).all(1).int().cumprod(0).sum())
+        for size in (CAPTIONS_PER_IMAGE, run if run < n_captions else 1):
+            if n_captions % size == 0 and _equal_in_groups(images, size):
+                images = images[::size]
+                break
+    return images, torch.arange(n_captions) // (n_captions // len(images))
+
+
+def _equal_in_groups(rows: Tensor, size: int) -> bool:
+    groups = rows.unflatten(0, (-1, size))
+    return bool((groups == groups[:, :1]).all())

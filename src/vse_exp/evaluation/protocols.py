@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.metrics import RECALLS, retrieval_metrics
+from vse_exp.evaluation.metrics import recall_sum, retrieval_metrics
 from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.rerank import Rerank
+from vse_exp.evaluation.rows import as_map, as_rows, check_map
 
 PROTOCOLS = ("full", "folds", "first_n")
 
@@ -18,7 +21,8 @@ PROTOCOLS = ("full", "folds", "first_n")
 class Evaluation:
     """Metrics, what they were measured on, and the 0-based rank of each query (its own gallery).
 
-    `caption_image` maps each ranked caption to its row of `annotation_ranks`.
+    `caption_image` maps each ranked caption to its row of `annotation_ranks`; `per_fold` holds the
+    metrics of each gallery.
     """
 
     metrics: dict[str, float]
@@ -26,25 +30,32 @@ class Evaluation:
     annotation_ranks: Tensor
     search_ranks: Tensor
     caption_image: Tensor
+    per_fold: tuple[dict[str, float], ...] = ()
 
 
 def evaluate_embeddings(
-    images: Tensor,
-    captions: Tensor,
-    caption_image: Tensor,
+    images: Tensor | np.ndarray,
+    captions: Tensor | np.ndarray,
+    caption_image: Tensor | np.ndarray,
     protocol: str = "full",
     n_images: int = 1000,
     similarity: str = "cosine",
+    rerank: Rerank | None = None,
+    verbose: bool = False,
 ) -> Evaluation:
     """Rank and summarise under a protocol.
 
     `full`: all images against all captions. `first_n`: the first `n_images` images and their
     captions. `folds`: consecutive folds of `n_images` images, each a gallery of its own, the
     metrics averaged (COCO 1K is five folds of 1,000); rsum is the sum of the averaged recalls.
+    `rerank` changes the scores as it says, within each gallery.
     Raises UserError for an unknown protocol and for sizes that do not fit.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"Unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    mapping = as_map(caption_image).cpu()
+    check_map(images, captions, mapping)
     total = len(images)
     size = total if protocol == "full" else n_images
     if not 0 < size <= total or (protocol == "folds" and total % size):
@@ -52,31 +63,49 @@ def evaluate_embeddings(
             f"protocol={protocol} with n_images={size} does not fit the {total} images there are."
         )
     starts = range(0, total if protocol == "folds" else size, size)
-    parts = [_fold(images, captions, caption_image, slice(s, s + size), similarity) for s in starts]
-    per_fold = [retrieval_metrics(annotation, search) for annotation, search, _ in parts]
+    galleries = [_gallery(images, captions, mapping, start, size) for start in starts]
+    ranks = [
+        retrieval_ranks(*gallery, similarity, verbose=verbose)
+        if rerank is None
+        else rerank.ranks(*gallery, similarity)
+        for gallery in galleries
+    ]
+    per_fold = tuple(retrieval_metrics(*pair) for pair in ranks)
     metrics = {name: sum(fold[name] for fold in per_fold) / len(per_fold) for name in per_fold[0]}
-    metrics["rsum"] = sum(metrics[f"{letter}R@{k}"] for letter in "as" for k in RECALLS)
-    n_captions = sum(len(search) for _, search, _ in parts)
-    sizes = f"{size:,} images x {n_captions // len(parts):,} captions"
-    described = {
-        "full": f"{sizes}, full gallery",
-        "first_n": f"{sizes}, first {size:,} of {total:,} images",
-        "folds": f"mean of {len(parts)} folds of {sizes}",
-    }
+    metrics["rsum"] = recall_sum(metrics)
     return Evaluation(
         metrics,
-        described[protocol],
-        torch.cat([annotation for annotation, _, _ in parts]),
-        torch.cat([search for _, search, _ in parts]),
-        torch.cat([mapping for _, _, mapping in parts]),
+        _describe(protocol, size, total, [len(search) for _, search in ranks], rerank),
+        torch.cat([annotation for annotation, _ in ranks]),
+        torch.cat([search for _, search in ranks]),
+        torch.cat([rows + at for (_, _, rows), at in zip(galleries, starts, strict=True)]),
+        per_fold,
     )
 
 
-def _fold(
-    images: Tensor, captions: Tensor, caption_image: Tensor, part: slice, similarity: str
+def _gallery(
+    images: Tensor, captions: Tensor, mapping: Tensor, start: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Ranks within the images `part`, and the map of their captions to rows of all images."""
-    chosen = ((caption_image >= part.start) & (caption_image < part.stop)).nonzero()[:, 0]
-    mapping = caption_image[chosen]
-    ranks = retrieval_ranks(images[part], captions[chosen], mapping - part.start, similarity)
-    return *ranks, mapping
+    """`size` images from `start` on, their captions, and the map between these."""
+    if size == len(images):
+        return images, captions, mapping
+    chosen = ((mapping >= start) & (mapping < start + size)).nonzero()[:, 0]
+    first, last = int(chosen[0]), int(chosen[-1])
+    # contiguous captions need no copy
+    contiguous = last - first + 1 == len(chosen)
+    rows = captions[first : last + 1] if contiguous else captions[chosen.to(captions.device)]
+    return images[start : start + size], rows, mapping[chosen] - start
+
+
+def _describe(
+    protocol: str, size: int, total: int, n_captions: list[int], rerank: Rerank | None
+) -> str:
+    fewest, most = min(n_captions), max(n_captions)
+    captions = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    sizes = f"{size:,} images x {captions} captions"
+    text = {
+        "full": f"{sizes}, full gallery",
+        "first_n": f"{sizes}, first {size:,} of {total:,} images",
+        "folds": f"mean of {len(n_captions)} folds of {sizes}",
+    }[protocol]
+    return text if rerank is None else f"{text}, {rerank.label()}"

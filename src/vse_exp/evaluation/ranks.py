@@ -12,18 +12,16 @@ tie when their difference is within the rounding of float64 (about 1e-12 at 1,02
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_map, as_rows, check_map, row_norms
 from vse_exp.evaluation.similarity import WORKING_SET, Similarity, find_similarity
-
-BLOCKS = {"cpu": (512, 2048), "cuda": (4096, 16384)}
-"""Images and captions of a block by device, with two buffers of 4 bytes a score."""
 
 
 @torch.no_grad()
@@ -48,8 +46,8 @@ def retrieval_ranks(
     out of range, for sizes that do not fit.
     """
     score = find_similarity(similarity)
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
-    captions = captions.to(images.device)
+    images = as_rows(images, "images")
+    captions = as_rows(captions, "captions").to(images.device)
     mapping = as_map(caption_image).to(images.device)
     check_map(images, captions, mapping)
     image_norms, caption_norms = row_norms(images, "Image"), row_norms(captions, "Caption")
@@ -69,22 +67,14 @@ def retrieval_ranks(
         as_image, score.bound(caption_norms, image_norms.max()), image_offset, rounding
     )
 
-    rows, columns = block or BLOCKS.get(images.device.type, BLOCKS["cpu"])
-    # memory that is used again is memory that the system need not clear again
-    size = min(rows, n_images) * min(columns, n_captions)
-    buffers = torch.empty(2, size, device=images.device)
-    for i, j in _blocks(n_images, n_captions, rows, columns, verbose):
-        some, others = images[i], captions[j]
-        shape = len(some), len(others)
-        scores, flags = (flat[: shape[0] * shape[1]].view(shape) for flat in buffers)
-        with torch.autocast(images.device.type, enabled=False):
-            score.block(some.float(), others.float(), out=scores)
+    task = "ranking" if verbose else None
+    for i, j, scores, flags in score_blocks(score, images, captions, block, task):
         # the query's own pairs are not wrong
         own = mapping[j] - i.start
-        inside = ((own >= 0) & (own < shape[0])).nonzero()[:, 0]
+        inside = ((own >= 0) & (own < len(scores))).nonzero()[:, 0]
         scores[own[inside], inside] = -torch.inf
 
-        pairs = _Pairs(score, some, others)
+        pairs = _Pairs(score, images[i], captions[j])
         annotation.count(i, j, scores, flags, pairs.scores)
         search.count(j, i, scores.T, flags.T, lambda c, p, pairs=pairs: pairs.scores(p, c))
     return annotation.counts.cpu(), search.counts.cpu()
@@ -199,17 +189,3 @@ class _Rounding:
             inputs += 2.0**-24
         terms = images.shape[1] + 16
         return cls(1.01 * terms * 2.0**-24 + 2 * inputs, terms * 2.0**-52, terms * 2.0**-126)
-
-
-def _blocks(
-    n_images: int, n_captions: int, rows: int, columns: int, verbose: bool
-) -> Iterator[tuple[slice, slice]]:
-    """Slices of images and captions that tile the score matrix."""
-    starts = [(i, j) for i in range(0, n_images, rows) for j in range(0, n_captions, columns)]
-    steps = iter(starts)
-    if verbose:
-        from rich.progress import track
-
-        steps = track(starts, description="ranking")
-    for i, j in steps:
-        yield slice(i, min(i + rows, n_images)), slice(j, min(j + columns, n_captions))

@@ -1,0 +1,82 @@
+"""`python -m vse_exp.compare`: do two runs differ by more than chance? See conf/compare.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from vse_exp.cli import hydra_entry
+from vse_exp.files import write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vse_exp.evaluation.statistics import Comparison
+
+
+@hydra_entry("compare")
+def main(cfg: DictConfig) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from vse_exp.evaluation.rank_files import read_ranks
+    from vse_exp.evaluation.statistics import bootstrap_intervals, compare_ranks
+
+    ranks = {name: read_ranks(cfg[name], cfg.split) for name in ("a", "b")}
+    options = {
+        "n_resamples": cfg.resamples,
+        "confidence": cfg.confidence,
+        "seed": cfg.seed,
+    }
+    compared = compare_ranks(ranks["a"], ranks["b"], **options)
+    intervals = {name: bootstrap_intervals(ranks[name], **options) for name in ranks}
+    console = Console()
+    console.print(comparison_table(compared, intervals, cfg.confidence))
+    for name, one in ranks.items():
+        console.print(f"{name}: {cfg[name]}  {one.protocol}", style="dim", highlight=False)
+    if cfg.output is not None:
+        result = {
+            name: asdict(one)
+            | {"difference": one.difference}
+            | {f"{side}_interval": intervals[side][name] for side in intervals}
+            for name, one in compared.items()
+        }
+        write_json(cfg.output, {"figures": result, "options": options} | {
+            name: {"ranks": str(cfg[name]), "protocol": one.protocol}
+            for name, one in ranks.items()
+        })  # fmt: skip
+
+
+def comparison_table(
+    compared: Mapping[str, Comparison],
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]],
+    confidence: float,
+) -> Table:
+    """A line a figure: both runs and their difference, each with its interval, and p."""
+    from rich.table import Table
+
+    table = Table(caption=f"brackets: {confidence:.0%} bootstrap intervals over images")
+    for heading in ("", "a", "b", "b - a", "p"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, one in compared.items():
+        digits = 0 if name.endswith("Medr") else 1
+        sides = (
+            _with_interval(value, intervals[side][name], digits)
+            for side, value in (("a", one.a), ("b", one.b))
+        )
+        difference = _with_interval(one.difference, (one.low, one.high), digits, sign="+")
+        table.add_row(name, *sides, difference, f"{one.p:.4f}")
+    return table
+
+
+def _with_interval(value: float, interval: tuple[float, float], digits: int, sign: str = "") -> str:
+    low, high = interval
+    # a backslash keeps rich from reading the bracket as markup
+    return f"{value:{sign}.{digits}f} \\[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+if __name__ == "__main__":
+    main()

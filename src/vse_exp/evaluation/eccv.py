@@ -1,0 +1,110 @@
+"""ECCV Caption and CxC: more right answers for COCO's test captions, where `eccv_caption` is there.
+
+Chun et al. 2022 (ECCV) and Parekh et al. 2021 (CrissCrossed Captions); the package holds the
+ground truths. COCO's own figures are left to `protocols`, which count ranks exactly.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vse_exp.errors import UserError
+from vse_exp.evaluation.metrics import RECALLS
+from vse_exp.evaluation.neighbours import best_captions, best_images
+from vse_exp.evaluation.rows import as_rows
+
+NAMES = {
+    "eccv_r1": "eccv_{}R@1",
+    "eccv_rprecision": "eccv_{}R-Precision",
+    "eccv_map_at_r": "eccv_{}mAP@R",
+    **{f"cxc_r{k}": f"cxc_{{}}R@{k}" for k in RECALLS},
+}
+
+
+def eccv_metrics(
+    images: Tensor | np.ndarray,
+    captions: Tensor | np.ndarray,
+    image_ids: Sequence[int] | np.ndarray,
+    caption_ids: Sequence[int] | np.ndarray,
+    similarity: str = "cosine",
+) -> dict[str, float]:
+    """`eccv_aR@1`, `eccv_aR-Precision`, `eccv_amAP@R`, `cxc_aR@1` … and those of search (`s`).
+
+    All in percent. `image_ids` and `caption_ids` are COCO's own (annotation ids of captions), one
+    a row. Captions of the Karpathy split beyond five an image are left out, as the benchmark does.
+    Raises UserError where `eccv_caption` is not installed or ids of its queries are missing.
+    """
+    truth = _benchmark()
+    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    image_ids, caption_ids = np.asarray(image_ids), np.asarray(caption_ids)
+    _check_ids(image_ids, images, "image")
+    _check_ids(caption_ids, captions, "caption")
+    known = np.flatnonzero(np.isin(caption_ids, np.asarray(truth.coco_ids)))
+    if len(known) < len(caption_ids):
+        captions, caption_ids = captions[known.tolist()], caption_ids[known]
+    truths = [truth.eccv_gts, truth.cxc_gts]
+    _check_queries(truths, "i2t", image_ids, "image")
+    _check_queries(truths, "t2i", caption_ids, "caption")
+    retrieved_captions = best_captions(images, captions, _depth(truths, "i2t"), similarity)[1]
+    retrieved_images = best_images(images, captions, _depth(truths, "t2i"), similarity)[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = truth.compute_all_metrics(
+            _lists(image_ids, caption_ids, retrieved_captions),
+            _lists(caption_ids, image_ids, retrieved_images),
+            target_metrics=("eccv_r1", "eccv_rprecision", "eccv_map_at_r", "cxc_recalls"),
+            Ks=RECALLS,
+            verbose=False,
+        )
+    return {
+        name.format(letter): 100.0 * float(found[theirs][direction])
+        for letter, direction in (("a", "i2t"), ("s", "t2i"))
+        for theirs, name in NAMES.items()
+    }
+
+
+def _benchmark() -> Any:
+    try:
+        with warnings.catch_warnings():  # it tells of speed-ups that are not installed
+            warnings.simplefilter("ignore")
+            return import_module("eccv_caption").Metrics()
+    except ImportError as error:
+        raise UserError(
+            "ECCV Caption and CxC need the package eccv_caption: pip install eccv_caption."
+        ) from error
+
+
+def _check_ids(ids: np.ndarray, rows: Tensor, what: str) -> None:
+    if ids.shape != (len(rows),) or len(np.unique(ids)) != len(ids):
+        raise UserError(
+            f"{len(rows)} {what}s need as many different {what} ids, and there are "
+            f"{len(np.unique(ids))} in an array of shape {ids.shape}."
+        )
+
+
+def _check_queries(
+    truths: list[Mapping[str, Mapping[int, Any]]], direction: str, ids: np.ndarray, what: str
+) -> None:
+    queries = set().union(*(truth[direction] for truth in truths))
+    missing = sorted(queries.difference(ids.tolist()))
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(queries)} {what} ids of the benchmark are not among those "
+            f"given (such as {missing[0]}): evaluate all of COCO's 5K test set with COCO's ids."
+        )
+
+
+def _depth(truths: list[Mapping[str, Mapping[int, Any]]], direction: str) -> int:
+    """How many items must be retrieved: as many as a query has right ones at most."""
+    right = (len(set(items)) for truth in truths for items in truth[direction].values())
+    return max(*RECALLS, *right)
+
+
+def _lists(queries: np.ndarray, items: np.ndarray, best: Tensor) -> dict[int, list[int]]:
+    return dict(zip(queries.tolist(), items[best.cpu().numpy()].tolist(), strict=True))

@@ -1,0 +1,88 @@
+"""The best items of each query, streamed over blocks of scores; and hubness, which follows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vse_exp.errors import UserError
+from vse_exp.evaluation.blocks import score_blocks
+from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.similarity import find_similarity
+
+Rows = Tensor | np.ndarray
+
+
+class _Best:
+    """The `k` best scores of each of `n` queries so far, and the items that have them."""
+
+    def __init__(self, n: int, k: int, device: torch.device) -> None:
+        self.scores = torch.full((n, k), -torch.inf, device=device)
+        self.items = torch.zeros((n, k), dtype=torch.int64, device=device)
+
+    def add(self, queries: slice, items: slice, scores: Tensor) -> None:
+        """Take in a block of scores (n_queries, n_items)."""
+        k = self.scores.shape[1]
+        top = scores.topk(min(k, scores.shape[1]), dim=1)
+        scores = torch.cat([self.scores[queries], top.values], 1)
+        found = torch.cat([self.items[queries], top.indices + items.start], 1)
+        best = scores.topk(k, dim=1)
+        self.scores[queries] = best.values
+        self.items[queries] = found.gather(1, best.indices)
+
+
+@torch.no_grad()
+def best_captions(
+    images: Rows, captions: Rows, k: int, similarity: str = "cosine", task: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """For each image the `k` best captions: float32 scores (n_images, k), int64 rows (n_images, k).
+
+    Best first; which of equal scores stand first is not defined. `k` above their number is cut.
+    """
+    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    best = _Best(len(images), min(k, len(captions)), images.device)
+    for i, j, scores, _ in score_blocks(find_similarity(similarity), images, captions, task=task):
+        best.add(i, j, scores)
+    return best.scores, best.items
+
+
+@torch.no_grad()
+def best_images(
+    images: Rows, captions: Rows, k: int, similarity: str = "cosine", task: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """For each caption the `k` best images: scores and rows (n_captions, k); see best_captions."""
+    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    best = _Best(len(captions), min(k, len(images)), images.device)
+    for i, j, scores, _ in score_blocks(find_similarity(similarity), images, captions, task=task):
+        best.add(j, i, scores.T)
+    return best.scores, best.items
+
+
+def k_occurrence(items: Tensor, n_items: int) -> Tensor:
+    """How many queries have each of `n_items` items among their best, of `items` (n_queries, k)."""
+    return torch.bincount(items.flatten(), minlength=n_items)
+
+
+def hubness(
+    images: Rows, captions: Rows, k: int = 10, similarity: str = "cosine"
+) -> dict[str, float]:
+    """Skewness of the k-occurrence of captions (`annotation`) and of images (`search`).
+
+    0 where all items are found equally often; large where a few are found by very many queries
+    (Radovanović et al. 2010, eq. 1). UserError for `k` below 1.
+    """
+    if k < 1:
+        raise UserError(f"k is {k}: hubness counts at least one neighbour a query.")
+    captions_found = best_captions(images, captions, k, similarity)[1]
+    images_found = best_images(images, captions, k, similarity)[1]
+    return {
+        "annotation": _skewness(k_occurrence(captions_found, len(captions))),
+        "search": _skewness(k_occurrence(images_found, len(images))),
+    }
+
+
+def _skewness(values: Tensor) -> float:
+    centred = values.double() - values.double().mean()
+    variance = float(centred.square().mean())
+    return float(centred.pow(3).mean()) / variance**1.5 if variance > 0 else 0.0

@@ -84,11 +84,11 @@ class _Pairs(Dataset[PairBatch]):
 
 
 class _Rows(Sampler[np.ndarray]):
-    """Consecutive row indices in blocks; process `rank` of `world_size` takes every N-th block."""
+    """Row indices in blocks; process `rank` of `world_size` takes every N-th row."""
 
     def __init__(self, n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        starts = range(rank * batch_size, n, batch_size * world_size)
-        self.blocks = [np.arange(start, min(n, start + batch_size)) for start in starts]
+        rows = np.arange(rank, n, world_size)
+        self.blocks = [rows[s : s + batch_size] for s in range(0, len(rows), batch_size)]
 
     def __len__(self) -> int:
         return len(self.blocks)

@@ -1,0 +1,120 @@
+"""Several processes see the same batch, and give the same gradient, as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vse_exp.cli import config_dir
+from vse_exp.lightning.distributed import gather_batch
+
+LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
+SIZES = [4, 3]
+
+
+def make_loss(name: str) -> nn.Module:
+    cfg = OmegaConf.load(config_dir() / "loss" / f"{name}.yaml")
+    cfg.pop("defaults", None)
+    root = OmegaConf.create({"loss": cfg, "model": {"similarity": "cosine"}})
+    return instantiate(root.loss)
+
+
+def make_batch() -> tuple[Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    rows = sum(SIZES)
+    images, captions = (torch.randn(rows, 6, generator=random) for _ in range(2))
+    return images, captions, torch.tensor([0, 1, 2, 3, 0, 4, 5])
+
+
+def step(encoders: nn.ModuleList, loss: nn.Module, part: slice) -> Tensor:
+    images, captions, ids = (one[part] for one in make_batch())
+    embedded = [
+        normalize(encoder(rows), dim=1)
+        for encoder, rows in zip(encoders, (images, captions), strict=True)
+    ]
+    value = loss(*gather_batch(*embedded, ids))
+    value.backward()
+    return value.detach()
+
+
+def make_encoders() -> nn.ModuleList:
+    torch.manual_seed(1)
+    return nn.ModuleList([nn.Linear(6, 5), nn.Linear(6, 5)])
+
+
+def run_rank(rank: int, folder: str, names: list[str]) -> None:
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SIZES)
+    )
+    start = sum(SIZES[:rank])
+    results = {}
+    for name in names:
+        encoders = make_encoders()
+        torch.manual_seed(2)
+        loss = make_loss(name)
+        value = step(encoders, loss, slice(start, start + SIZES[rank]))
+        grads = [p.grad for p in (*encoders.parameters(), *loss.parameters())]
+        for grad in grads:  # DDP's average
+            dist.all_reduce(grad)
+            grad /= len(SIZES)
+        results[name] = (value, grads)
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory) -> dict[str, tuple[Tensor, list[Tensor]]]:
+    folder = tmp_path_factory.mktemp("ddp")
+    mp.spawn(run_rank, (str(folder), LOSSES), nprocs=len(SIZES))
+    return torch.load(folder / "results.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_and_gradient_equal_those_of_one_process(two_processes, name):
+    encoders = make_encoders()
+    torch.manual_seed(2)
+    loss = make_loss(name)
+    value = step(encoders, loss, slice(0, sum(SIZES)))
+    found_value, found = two_processes[name]
+    assert found_value.item() == pytest.approx(value.item(), rel=1e-6)
+    grads = [p.grad for p in (*encoders.parameters(), *loss.parameters())]
+    for mine, theirs in zip(found, grads, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_on_two_processes(tiny, tmp_path):
+    """The command as a user types it; its metrics equal those of one process."""
+    results = {}
+    for name, options in {
+        "one": ["data.batch_size=8"],
+        "two": ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"],
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",
+             f"paths.data_dir={tiny}", f"paths.run_dir={tmp_path / name}", "model.encoder=gru",
+             "model.dim=8", "valid_freq=5", "max_epochs=2", "trainer.accelerator=cpu", *options],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        results[name] = _weights(tmp_path / name)
+    for key, value in results["one"].items():
+        torch.testing.assert_close(results["two"][key], value, rtol=1e-4, atol=1e-5)
+
+
+def _weights(run: Path) -> dict[str, Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from vse_exp.cli import config_dir
 
 
 def _folder(variable: str) -> Path:
@@ -56,3 +60,23 @@ def write_dataset(root: Path, name: str = "tiny", images: int = 12, per_image: i
 def tiny(tmp_path: Path) -> Path:
     """Root of a small data set called `tiny`."""
     return write_dataset(tmp_path / "data")
+
+
+def configuration(data: Path, run_dir: Path, *overrides: str) -> DictConfig:
+    """The config of a short training on the data set `tiny` under `data`."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose(
+            "train",
+            [
+                "data=custom",
+                "data.name=tiny",
+                f"paths.data_dir={data}",
+                f"paths.run_dir={run_dir}",
+                "data.batch_size=4",
+                "model.dim=8",
+                "valid_freq=3",
+                "max_epochs=3",
+                "progress=false",
+                *overrides,
+            ],
+        )

@@ -9,33 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from vse_exp.cli import config_dir
+from conftest import configuration
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.lightning.interruption import SaveOnSignal
 from vse_exp.lightning.training import train
 from vse_exp.models.checkpoint import load_model
-
-
-def configuration(data: Path, run_dir: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(
-            "train",
-            [
-                "data=custom",
-                "data.name=tiny",
-                f"paths.data_dir={data}",
-                f"paths.run_dir={run_dir}",
-                "data.batch_size=4",
-                "model.dim=8",
-                "valid_freq=3",
-                "max_epochs=3",
-                "progress=false",
-                *overrides,
-            ],
-        )
 
 
 def weights(path: Path) -> dict[str, Any]:
@@ -62,7 +42,7 @@ def test_a_run_leaves_everything_in_its_folder(tiny, tmp_path, encoder):
     model = load_model(run / "checkpoints" / "best.ckpt")
     assert model.encode_sentences(["a dog", ""]).shape == (2, 8)
     validated = [row for row in rows(run) if row["val/rsum"]]
-    assert [int(row["step"]) for row in validated][0] == 3
+    assert next(int(row["step"]) for row in validated) == 3
     best = max(float(row["val/rsum"]) for row in validated)
     assert results["dev"]["rsum"] == pytest.approx(best)
 

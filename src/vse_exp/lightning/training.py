@@ -22,6 +22,7 @@ from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path, write_json
 from vse_exp.lightning.csv_logger import CSVMetrics
+from vse_exp.lightning.dashboards import finish_wandb, log_answers, log_config
 from vse_exp.lightning.interruption import SaveOnSignal
 from vse_exp.lightning.module import RetrievalModule
 from vse_exp.lightning.progress import RetrievalProgressBar, TrainingLog
@@ -118,9 +119,23 @@ def _train(
         datamodule.split("train").image_features.dim,
         len(datamodule.vocabulary.words),
     )
-    with _quiet_lightning():
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from)
-        results = _final_results(trainer, module, datamodule, folder, validation)
+    try:
+        with _quiet_lightning():
+            log_config(trainer.loggers, _plain(cfg))
+            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from)
+            results = _final_results(trainer, module, datamodule, folder, validation)
+            if trainer.is_global_zero and folder.best.is_file():
+                log_answers(
+                    trainer.loggers,
+                    load_model(folder.best),
+                    datamodule.split("dev"),
+                    pictures=None,
+                    best=folder.best,
+                    metrics=validation.best,
+                    step=trainer.global_step,
+                )
+    finally:
+        finish_wandb(trainer.loggers)
     results |= {
         "seconds": round(time.perf_counter() - started, 1),
         "peak_memory_mb": round(peak_memory_mb()),

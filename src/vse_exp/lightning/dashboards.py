@@ -1,0 +1,217 @@
+"""What W&B and TensorBoard show beside curves: queries with their answers, ranks, the best model."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from vse_exp.data.layouts import Split
+from vse_exp.errors import UserError
+from vse_exp.evaluation.evaluator import embed_split
+from vse_exp.evaluation.protocols import evaluate_embeddings
+from vse_exp.files import write_text
+from vse_exp.models.vse import VSE
+
+log = logging.getLogger(__name__)
+
+MODES = ("online", "offline", "disabled")
+QUERIES = 16
+TOP = 5
+
+
+def wandb_logger(
+    run_dir: str,
+    mode: str,
+    project: str,
+    entity: str | None,
+    name: str,
+    group: str | None,
+    job_type: str,
+    tags: Sequence[str],
+) -> WandbLogger:
+    """A W&B run whose id is kept in the run folder, so that a resumed run draws on the same curves.
+
+    Raises UserError for an unknown mode.
+    """
+    if mode not in MODES:
+        raise UserError(f"Unknown logger.wandb.mode={mode}: choose one of {', '.join(MODES)}.")
+    import wandb
+
+    folder = Path(run_dir)
+    id_file = folder / "wandb_id"
+    if not id_file.is_file():
+        write_text(id_file, secrets.token_hex(4))
+    experiment, _, short = name.partition("/")
+    return WandbLogger(
+        save_dir=str(folder),
+        project=project,
+        entity=entity,
+        name=short,
+        id=id_file.read_text().strip(),
+        group=group or experiment,
+        job_type=job_type,
+        tags=list(tags),
+        mode=mode,
+        resume="allow",
+        settings=wandb.Settings(silent=True),
+    )
+
+
+def finish_wandb(loggers: Sequence[Logger]) -> None:
+    """End the W&B run, also after an error: else the next job of a sweep would write into it."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish()
+
+
+def log_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
+    """The resolved config to every logger; the summaries of W&B are those of the best rsum."""
+    for logger in loggers:
+        logger.log_hyperparams(config)
+        if isinstance(logger, WandbLogger):
+            logger.experiment.define_metric("val/rsum", summary="max")
+            logger.experiment.log_code(str(Path(__file__).resolve().parents[1]))
+
+
+def log_answers(
+    loggers: Sequence[Logger],
+    model: VSE,
+    split: Split,
+    pictures: Callable[[int], Any] | None,
+    best: Path,
+    metrics: dict[str, float],
+    step: int,
+) -> None:
+    """Tables of queries with their answers, rank histograms, and the best model as an artifact.
+
+    `pictures(row)` gives the PIL picture of an image, where pictures are at hand.
+    """
+    shown = [one for one in loggers if isinstance(one, (WandbLogger, TensorBoardLogger))]
+    if not shown:
+        return
+    images, captions = (torch.from_numpy(rows) for rows in embed_split(model, split))
+    mapping = torch.from_numpy(split.caption_image)
+    result = evaluate_embeddings(images, captions, mapping, similarity=model.config.similarity)
+    annotation = _annotation_rows(images, captions, split)
+    search = _search_rows(images, captions, split)
+    for logger in shown:
+        if isinstance(logger, WandbLogger):
+            _to_wandb(logger, annotation, search, pictures, best, metrics)
+            _wandb_histograms(logger, result.annotation_ranks, result.search_ranks)
+        else:
+            _to_tensorboard(logger, annotation, search, pictures, step)
+            for name, ranks in (("a", result.annotation_ranks), ("s", result.search_ranks)):
+                logger.experiment.add_histogram(f"ranks/{name}", ranks, step)
+
+
+def _queries(count: int) -> list[int]:
+    """Evenly spread rows."""
+    return torch.linspace(0, count - 1, min(QUERIES, count)).long().tolist()
+
+
+def _annotation_rows(images: Tensor, captions: Tensor, split: Split) -> list[list[Any]]:
+    """Image row, then the TOP captions, each marked right or wrong with its score."""
+    rows: list[list[Any]] = []
+    for image in _queries(len(images)):
+        scores, found = (captions @ images[image]).topk(min(TOP, len(captions)))
+        marks = [_mark(split.caption_image[index] == image) for index in found.tolist()]
+        answers = [
+            f"{mark} {split.captions[index]} ({score:.2f})"
+            for mark, index, score in zip(marks, found.tolist(), scores.tolist(), strict=True)
+        ]
+        rows.append([image, *answers])
+    return rows
+
+
+def _search_rows(images: Tensor, captions: Tensor, split: Split) -> list[list[Any]]:
+    """Caption, then the rows of the TOP images with a mark and score each."""
+    rows: list[list[Any]] = []
+    for caption in _queries(len(captions)):
+        scores, found = (images @ captions[caption]).topk(min(TOP, len(images)))
+        answers = [
+            (index, f"{_mark(split.caption_image[caption] == index)} {score:.2f}")
+            for index, score in zip(found.tolist(), scores.tolist(), strict=True)
+        ]
+        rows.append([split.captions[caption], *answers])
+    return rows
+
+
+def _mark(right: bool) -> str:
+    return "✓" if right else "✗"
+
+
+def _to_wandb(
+    logger: WandbLogger,
+    annotation: list[list[Any]],
+    search: list[list[Any]],
+    pictures: Callable[[int], Any] | None,
+    best: Path,
+    metrics: dict[str, float],
+) -> None:
+    import wandb
+
+    def picture(row: int, caption: str = "") -> Any:
+        if pictures is None:
+            return f"image {row} {caption}".strip()
+        return wandb.Image(pictures(row), caption=caption)
+
+    columns = [f"{place}." for place in range(1, TOP + 1)]
+    logger.log_table(
+        "answers/annotation",
+        columns=["image", *columns[: len(annotation[0]) - 1]],
+        data=[[picture(row), *answers] for row, *answers in annotation],
+    )
+    logger.log_table(
+        "answers/search",
+        columns=["caption", *columns[: len(search[0]) - 1]],
+        data=[[caption, *(picture(*one) for one in found)] for caption, *found in search],
+    )
+    run = logger.experiment
+    for name, value in metrics.items():
+        run.summary[f"best/{name}"] = value
+    artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=dict(metrics))
+    artifact.add_file(str(best))
+    run.log_artifact(artifact, aliases=["best"])
+
+
+def _wandb_histograms(logger: WandbLogger, annotation: Tensor, search: Tensor) -> None:
+    import wandb
+
+    logger.experiment.log(
+        {
+            "ranks/annotation": wandb.Histogram(annotation.numpy()),
+            "ranks/search": wandb.Histogram(search.numpy()),
+        }
+    )
+
+
+def _to_tensorboard(
+    logger: TensorBoardLogger,
+    annotation: list[list[Any]],
+    search: list[list[Any]],
+    pictures: Callable[[int], Any] | None,
+    step: int,
+) -> None:
+    writer = logger.experiment
+    for number, (row, *answers) in enumerate(annotation):
+        writer.add_text(f"answers/annotation/{number}", "\n\n".join(map(str, answers)), step)
+        if pictures is not None:
+            tensor = _picture_tensor(pictures(row))
+            writer.add_image(f"answers/annotation/{number}", tensor, step)
+    for number, (caption, *found) in enumerate(search):
+        lines = [caption, *(f"image {row}: {mark}" for row, mark in found)]
+        writer.add_text(f"answers/search/{number}", "\n\n".join(lines), step)
+
+
+def _picture_tensor(picture: Any) -> Tensor:
+    from torchvision.transforms.functional import pil_to_tensor
+
+    return pil_to_tensor(picture.convert("RGB"))

@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
@@ -89,9 +90,9 @@ def _train(
     datamodule = RetrievalDataModule(_plain(cfg.data), seed=cfg.seed)
     module = RetrievalModule(
         build_model(_plain(cfg.model), datamodule),
-        instantiate(cfg.loss),
-        partial(build_optimizer, factory=instantiate(cfg.optimizer)),
-        instantiate(cfg.scheduler) if cfg.scheduler else None,
+        build(cfg.loss),
+        partial(build_optimizer, factory=build(cfg.optimizer)),
+        build(cfg.scheduler) if cfg.scheduler else None,
         decay_c=cfg.decay_c,
         grad_clip=cfg.grad_clip,
         ema=cfg.ema,
@@ -188,11 +189,11 @@ def _trainer(cfg: DictConfig, folder: RunFolder, validation: RetrievalValidation
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
     if progress:
         callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
-    callbacks += [instantiate(one) for one in cfg.callbacks.values()]
+    callbacks += [build(one) for one in cfg.callbacks.values()]
     # at the end, so that what they save holds the state of all others
     callbacks += [validation, SaveOnSignal(folder.last)]
     loggers = [CSVMetrics(folder.metrics)]
-    loggers += [instantiate(one) for one in cfg.logger.values()]
+    loggers += [build(one) for one in cfg.logger.values()]
     return pl.Trainer(
         **_plain(cfg.trainer),
         logger=loggers,
@@ -220,6 +221,16 @@ def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
             f"No checkpoint {cfg.resume} to resume from: resume is auto, never, or a last.ckpt."
         )
     return str(cfg.resume)
+
+
+def build(node: Any) -> Any:
+    """Instantiate a config node; a user's mistake in it comes out as it was told."""
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
 def _plain(node: Any) -> Any:

@@ -6,12 +6,15 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.files import atomic_path
+
+if TYPE_CHECKING:
+    from vse_exp.evaluation.protocols import Evaluation
 
 KEYS = ("annotation_ranks", "search_ranks", "caption_image")
 
@@ -64,7 +67,7 @@ def read_ranks(path: str | os.PathLike[str], split: str = "test") -> Ranks:
             f"split={split} ranks={file}`."
         )
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             missing = [key for key in KEYS if key not in arrays.files]
             if missing:
                 raise UserError(f"{file} holds no {', '.join(missing)}: it is no file of ranks.")

@@ -1,0 +1,35 @@
+"""`python -m vse_exp.compare` on two files of ranks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def test_two_runs(tmp_path: Path) -> None:
+    mapping = np.arange(100) // 5
+    for name, step in (("a", 7), ("b", 2)):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            annotation_ranks=np.arange(20) * step,
+            search_ranks=np.arange(100) * step // 5,
+            caption_image=mapping,
+            protocol=np.array("tiny test"),
+        )
+    output = tmp_path / "compared.json"
+    a, b = tmp_path / "a.npz", tmp_path / "b.npz"
+    command = [sys.executable, "-m", "vse_exp.compare", f"a={a}", f"b={b}", f"output={output}"]
+    done = subprocess.run([*command, "resamples=50"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tiny test" in done.stdout
+    assert "aR@1" in done.stdout
+    written = json.loads(output.read_text())
+    assert written["figures"]["aMeanr"]["a"] == 1 + 9.5 * 7
+    assert written["figures"]["aMeanr"]["difference"] == -9.5 * 5
+    assert written["figures"]["aR@5"]["p"] <= 1
+    assert written["a"]["ranks"] == str(a)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

@@ -97,7 +97,7 @@ def log_answers(
     shown = [one for one in loggers if isinstance(one, (WandbLogger, TensorBoardLogger))]
     if not shown:
         return
-    images, captions = (torch.from_numpy(rows) for rows in embed_split(model, split))
+    images, captions = (torch.from_numpy(rows) for rows in embed_split([model], split))
     mapping = torch.from_numpy(split.caption_image)
     result = evaluate_embeddings(images, captions, mapping, similarity=model.config.similarity)
     annotation = _annotation_rows(images, captions, split)

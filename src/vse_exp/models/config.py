@@ -9,8 +9,15 @@ from typing import Any
 
 from vse_exp.errors import UserError
 
-ENCODERS = ("bow", "gru", "lstm")
-IMAGE_ENCODERS = ("linear",)
+ENCODERS = {
+    "bow": ("sum", "mean", "max", "attention", "gpo"),
+    "gru": ("last", "mean", "max", "attention", "gpo"),
+    "lstm": ("last", "mean", "max", "attention", "gpo"),
+    "transformer": ("mean", "last", "max", "attention", "gpo"),
+}
+"""The sentence encoders, and the poolings that each can have, its own first."""
+IMAGE_ENCODERS = ("linear", "mlp")
+IMAGE_POOLINGS = ("mean", "max", "attention", "gpo", "random")
 SIMILARITIES = ("cosine", "order")
 INITS = ("default", "original")
 
@@ -25,12 +32,34 @@ class ModelConfig:
     """Size of the common space, and of the recurrent state."""
     dim_word: int | None = None
     """Size of word vectors; None: 300, and `dim` for bow, whose word vectors are its output."""
+    num_layers: int = 1
+    """Layers of the recurrence or transformer, one on the other."""
+    bidirectional: bool = False
+    """A second recurrence from the caption's end; the states of both are averaged."""
+    pooling: str | None = None
+    """From the words' vectors to the sentence's; None: sum for bow, last for gru and lstm, mean for
+    transformer."""
+    dropout: float = 0.0
+    """Share of values dropped in training, between layers and in the sentence vector."""
+    word_dropout: float = 0.0
+    """Share of words that are read as unknown in training."""
+    recurrent_bias: bool = False
+    """A second bias on the recurrent product (torch's and VSE++'s GRU; the original has none)."""
+    sparse_embedding: bool = False
+    """Sparse gradients of word vectors; needs an optimiser that takes them, such as LazyAdam."""
+    word_vectors: str | None = None
+    """Text file of word vectors (GloVe's or fastText's) that training starts from."""
     dim_image: int | None = None
     """Size of an image feature vector; None: read from the data."""
     image_encoder: str = "linear"
     """Image encoder, one of IMAGE_ENCODERS."""
-    recurrent_bias: bool = False
-    """A second bias on the recurrent product (torch's and VSE++'s GRU; the original has none)."""
+    image_pooling: str = "mean"
+    """From an image's regions or views to one vector, where it has several; `random`: in training
+    one that is drawn, and their mean otherwise."""
+    region_dropout: float = 0.0
+    """Share of regions or views left out in training."""
+    image_dropout: float = 0.0
+    """Share of feature values dropped in training."""
     center_images: bool = False
     """Subtract the training images' mean from features and normalise them again."""
     normalize_images: bool = True
@@ -46,7 +75,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Build and check. UserError for unknown keys or values, and for sizes that contradict."""
+        """Build and check. UserError for unknown keys or values, and for what contradicts."""
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
@@ -54,19 +83,9 @@ class ModelConfig:
                 hint = f"did you mean model.{close[0]}?" if close else f"known: {', '.join(known)}."
                 raise UserError(f"Unknown key model.{key}: {hint}")
         config = cls(**values)
-        _check_choice("encoder", config.encoder, ENCODERS)
-        _check_choice("image_encoder", config.image_encoder, IMAGE_ENCODERS)
-        _check_choice("similarity", config.similarity, SIMILARITIES)
-        _check_choice("init", config.init, INITS)
-        for name in ("dim", "dim_word", "dim_image"):
-            size = getattr(config, name)
-            if size is not None and size < 1:
-                raise UserError(f"model.{name} is {size}, and must be at least 1.")
-        if config.encoder == "bow" and config.dim_word not in (None, config.dim):
-            raise UserError(
-                f"model.dim_word={config.dim_word} contradicts model.dim={config.dim}: with "
-                "model.encoder=bow they are one size, so leave out model.dim_word."
-            )
+        config._check_choices()
+        config._check_numbers()
+        config._check_together()
         if config.dim_word is None:
             config = replace(config, dim_word=config.dim if config.encoder == "bow" else 300)
         return config
@@ -80,7 +99,52 @@ class ModelConfig:
             )
         return replace(self, dim_image=dim_image)
 
+    @property
+    def sentence_pooling(self) -> str:
+        """`pooling`, or what the encoder has without it."""
+        return self.pooling or ENCODERS[self.encoder][0]
 
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    def _check_choices(self) -> None:
+        _check_choice("encoder", self.encoder, ENCODERS)
+        _check_choice("image_encoder", self.image_encoder, IMAGE_ENCODERS)
+        _check_choice("image_pooling", self.image_pooling, IMAGE_POOLINGS)
+        _check_choice("similarity", self.similarity, SIMILARITIES)
+        _check_choice("init", self.init, INITS)
+        if self.pooling is not None:
+            _check_choice("pooling", self.pooling, ENCODERS[self.encoder], self.encoder)
+
+    def _check_numbers(self) -> None:
+        for name in ("dim", "dim_word", "dim_image", "num_layers"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise UserError(f"model.{name} is {size}, and must be at least 1.")
+        for name in ("dropout", "word_dropout", "region_dropout", "image_dropout"):
+            share = getattr(self, name)
+            if not 0 <= share < 1:
+                raise UserError(f"model.{name} is {share}, a share, and must lie in [0, 1).")
+
+    def _check_together(self) -> None:
+        if self.encoder == "bow":
+            if self.dim_word not in (None, self.dim):
+                raise UserError(
+                    f"model.dim_word={self.dim_word} contradicts model.dim={self.dim}: with "
+                    "model.encoder=bow they are one size, so leave out model.dim_word."
+                )
+            if self.num_layers != 1:
+                raise UserError(
+                    f"model.num_layers={self.num_layers} means nothing for model.encoder=bow, "
+                    "which has no layers: leave it out."
+                )
+        if self.bidirectional and self.encoder not in ("gru", "lstm"):
+            raise UserError(
+                f"model.bidirectional=true means nothing for model.encoder={self.encoder}: "
+                "it is for gru and lstm."
+            )
+
+
+def _check_choice(
+    key: str, value: str, choices: Mapping[str, Any] | tuple[str, ...], encoder: str | None = None
+) -> None:
     if value not in choices:
-        raise UserError(f"Unknown model.{key}={value}: choose one of {', '.join(choices)}.")
+        where = f" for model.encoder={encoder}" if encoder else ""
+        raise UserError(f"Unknown model.{key}={value}{where}: choose one of {', '.join(choices)}.")

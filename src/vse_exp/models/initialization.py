@@ -36,7 +36,8 @@ def initialize_embedding(embedding: nn.Embedding, original: bool) -> None:
 
 @torch.no_grad()
 def initialize_recurrent(layer: nn.RNNBase, config: ModelConfig) -> None:
-    """Input maps uniform or orthogonal, recurrent maps orthogonal, gate by gate; zero biases.
+    """Input maps uniform or orthogonal, recurrent maps orthogonal, gate by gate; zero biases, but
+    for an LSTM that starts by keeping its cell.
 
     Without `recurrent_bias` the second bias stays zero.
     """
@@ -45,6 +46,8 @@ def initialize_recurrent(layer: nn.RNNBase, config: ModelConfig) -> None:
             nn.init.zeros_(parameter)
             if name.startswith("bias_hh") and not config.recurrent_bias:
                 parameter.requires_grad_(False)
+            if name.startswith("bias_ih") and isinstance(layer, nn.LSTM):
+                parameter[config.dim : 2 * config.dim] = 1  # Jozefowicz et al. 2015
             continue
         for block in parameter.split(config.dim):
             if name.startswith("weight_hh"):

@@ -1,0 +1,53 @@
+"""The bag-of-words sentence encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.pooling import build_pooling
+from vse_exp.models.prefix_tree import Groups
+from vse_exp.models.words import WordEncoder, different_words, inside_mask
+
+
+class BagOfWords(WordEncoder):
+    """Pooled word vectors, by default their sum, <eos> among them (the original's `bow`)."""
+
+    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
+        super().__init__(vocab_size, config)
+        self.pooling = build_pooling(config.sentence_pooling, config.dim)
+
+    def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.config.sentence_pooling == "sum" and self.on_cpu_in_full_precision():
+            return self._sum(tokens, lengths)
+        return self.pooling(self.embedding(tokens), lengths)
+
+    def _sum(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        """Rows are looked up and trained once for each different word of the batch."""
+        words, places = different_words(tokens, lengths)
+        if lengths is None:
+            starts = torch.arange(0, tokens.numel(), tokens.shape[1])
+            sizes: Tensor | int = tokens.shape[1]
+        else:
+            places = places[inside_mask(tokens, lengths)]
+            starts = lengths.cumsum(0) - lengths
+            sizes = lengths
+        captions = Groups(places.flatten(), starts)
+        by_word = Groups.of(captions.order.numpy(), len(words))
+        owners = torch.arange(len(tokens)).repeat_interleave(sizes)
+        by_word = Groups(owners[by_word.order], by_word.starts)
+        return _GroupSums.apply(self.embedding.rows(words), captions, by_word)  # type: ignore
+
+
+class _GroupSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, groups: Groups, groups_of_row: Groups) -> Tensor:
+        ctx.groups_of_row = groups_of_row
+        return groups.sum(rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.groups_of_row.sum(grad.contiguous()), None, None

@@ -1,0 +1,121 @@
+"""The GRU and LSTM sentence encoders."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.initialization import initialize_recurrent
+from vse_exp.models.pooling import build_pooling
+from vse_exp.models.prefix_tree import prefix_tree
+from vse_exp.models.recurrence import gru, lstm
+from vse_exp.models.words import WordEncoder, different_words, inside_mask, reverse
+
+
+class Recurrent(WordEncoder):
+    """A GRU or LSTM; by default its last state, after it has read <eos>.
+
+    Two directions are averaged, as VSE-infinity does. The weights are those of torch's module
+    `recurrence`; on a GPU, and in half precision, it runs itself.
+    """
+
+    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
+        super().__init__(vocab_size, config)
+        layer = nn.GRU if config.encoder == "gru" else nn.LSTM
+        self.recurrence = layer(
+            cast(int, config.dim_word),
+            config.dim,
+            config.num_layers,
+            batch_first=True,
+            dropout=config.dropout if config.num_layers > 1 else 0.0,
+            bidirectional=config.bidirectional,
+        )
+        initialize_recurrent(self.recurrence, config)
+        self.pooling = build_pooling(config.sentence_pooling, config.dim)
+
+    def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        fast = self.on_cpu_in_full_precision()
+        directions = self._by_trees(tokens, lengths) if fast else self._by_torch(tokens, lengths)
+        if self.config.sentence_pooling == "last":
+            return _mean([each.states.index_select(0, each.ends) for each in directions])
+        states = [each.states.index_select(0, each.nodes.flatten()) for each in directions]
+        return self.pooling(_mean(states).unflatten(0, tokens.shape), lengths)
+
+    def _by_trees(self, tokens: Tensor, lengths: Tensor | None) -> list[_Direction]:
+        words, places = different_words(tokens, lengths)
+        inputs = self.embedding.rows(words)
+        directions = self._layer(0, inputs, places, lengths)
+        for layer in range(1, self.config.num_layers):
+            if self.config.bidirectional:
+                inputs, places = _side_by_side(directions, lengths)
+            else:
+                inputs, places = directions[0].states, directions[0].nodes
+            inputs = dropout(inputs, self.config.dropout, self.training)
+            directions = self._layer(layer, inputs, places, lengths)
+        return directions
+
+    def _layer(
+        self, layer: int, inputs: Tensor, places: Tensor, lengths: Tensor | None
+    ) -> list[_Direction]:
+        """One layer, over captions given as rows of `inputs`, `places` (B, T)."""
+        scan = gru if self.config.encoder == "gru" else lstm
+        directions = []
+        for suffix in ("", "_reverse") if self.config.bidirectional else ("",):
+            weight_ih, weight_hh, bias_ih, bias_hh = (
+                getattr(self.recurrence, f"{name}_l{layer}{suffix}")
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            read = reverse(places, lengths) if suffix else places
+            tree = prefix_tree(read, len(inputs), lengths)
+            bias = bias_hh if self.config.recurrent_bias else None
+            states = scan(linear(inputs, weight_ih, bias_ih), weight_hh, bias, tree)
+            nodes = reverse(tree.nodes, lengths) if suffix else tree.nodes
+            directions.append(_Direction(states, nodes, tree.ends))
+        return directions
+
+    def _by_torch(self, tokens: Tensor, lengths: Tensor | None) -> list[_Direction]:
+        inputs = self.embedding(tokens)
+        if lengths is None:
+            states, _ = self.recurrence(inputs)
+            ends = torch.full((len(tokens),), tokens.shape[1] - 1, device=tokens.device)
+        else:
+            packed = pack_padded_sequence(inputs, lengths.cpu(), True, enforce_sorted=False)
+            packed_states, _ = self.recurrence(packed)
+            states, _ = pad_packed_sequence(packed_states, True, total_length=tokens.shape[1])
+            ends = lengths - 1
+        nodes = torch.arange(tokens.numel(), device=tokens.device).view_as(tokens)
+        starts = nodes[:, 0]
+        last_of = (starts + ends, starts)
+        return [
+            _Direction(half.flatten(0, 1), nodes, last)
+            for half, last in zip(states.split(self.config.dim, 2), last_of, strict=False)
+        ]
+
+
+class _Direction(NamedTuple):
+    """States (n, dim) of one direction; the place of each word's, (B, T), and of the last read."""
+
+    states: Tensor
+    nodes: Tensor
+    ends: Tensor
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)
+
+
+def _side_by_side(directions: list[_Direction], lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The states of both directions, a row for each word, and the place of each word's."""
+    nodes = directions[0].nodes
+    inside = torch.ones_like(nodes, dtype=torch.bool)
+    if lengths is not None:
+        inside = inside_mask(nodes, lengths)
+    inputs = torch.cat([each.states.index_select(0, each.nodes[inside]) for each in directions], 1)
+    places = torch.zeros_like(nodes)
+    places[inside] = torch.arange(len(inputs))
+    return inputs, places

@@ -1,0 +1,52 @@
+"""A small transformer as sentence encoder."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.pooling import build_pooling
+from vse_exp.models.words import WordEncoder, inside_mask
+
+MAX_POSITIONS = 128
+"""Words further on share the last position."""
+
+
+class Transformer(WordEncoder):
+    """Pre-norm transformer (Vaswani et al. 2017; Xiong et al. 2020) of width `dim_word`, positions
+    learned; its outputs are pooled and mapped to `dim`."""
+
+    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
+        super().__init__(vocab_size, config)
+        width = cast(int, config.dim_word)
+        self.positions = nn.Embedding(MAX_POSITIONS, width)
+        nn.init.normal_(self.positions.weight, std=0.02)
+        layer = nn.TransformerEncoderLayer(
+            width,
+            _heads(width),
+            dim_feedforward=4 * width,
+            dropout=config.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, config.num_layers, nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.pooling = build_pooling(config.sentence_pooling, width)
+        self.projection = nn.Linear(width, config.dim)
+
+    def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        places = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=MAX_POSITIONS - 1)
+        vectors = self.embedding(tokens) + self.positions(places)
+        outside = None if lengths is None else ~inside_mask(tokens, lengths)
+        states = self.layers(vectors, src_key_padding_mask=outside)
+        return self.projection(self.pooling(states, lengths))
+
+
+def _heads(width: int) -> int:
+    """The most heads that divide `width` into 64 values each or more."""
+    return max(heads for heads in range(1, max(1, width // 64) + 1) if width % heads == 0)

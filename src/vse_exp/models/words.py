@@ -1,0 +1,116 @@
+"""Word vectors, looked up and trained once for each different word of a batch, and the base of the
+encoders that have them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from vse_exp.data.vocabulary import FIRST_WORD, PAD, UNK
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.initialization import initialize_embedding
+
+
+class WordEmbedding(nn.Embedding):
+    """A table of word vectors, (vocab_size, dim_word), whose PAD row is zero and stays so.
+
+    `sparse`: the gradient is a sparse tensor of the rows seen, each once and in order.
+    """
+
+    def __init__(self, vocab_size: int, dim_word: int, sparse: bool = False) -> None:
+        super().__init__(vocab_size, dim_word, padding_idx=PAD, sparse=sparse)
+
+    def rows(self, words: Tensor) -> Tensor:
+        """Vectors (n, dim_word) of `words`, int64 (n,), which are sorted and different."""
+        return _Rows.apply(self.weight, words, self.sparse)  # type: ignore[no-any-return]
+
+
+class _Rows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, words: Tensor, sparse: bool) -> Tensor:
+        ctx.save_for_backward(words)
+        ctx.shape, ctx.sparse = table.shape, sparse
+        return table.index_select(0, words)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (words,) = ctx.saved_tensors
+        if len(words) and words[0] == PAD:
+            words, grad = words[1:], grad[1:]
+        if not ctx.sparse:
+            return grad.new_zeros(ctx.shape).index_copy_(0, words, grad), None, None
+        sparse = torch.sparse_coo_tensor(words[None], grad, ctx.shape, check_invariants=False)
+        return sparse, None, None
+
+
+class WordEncoder(nn.Module):
+    """What all encoders of words share: the word vectors, and dropping words and values."""
+
+    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.dim_word is not None
+        self.config = config
+        self.embedding = WordEmbedding(vocab_size, config.dim_word, config.sparse_embedding)
+        initialize_embedding(self.embedding, config.init == "original")
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Ids (B, T) int64, of which the first `lengths` (B,) count, to vectors (B, dim)."""
+        if self.training and self.config.word_dropout:
+            tokens = drop_words(tokens, self.config.word_dropout)
+        return dropout(self.encode(tokens, lengths), self.config.dropout, self.training)
+
+    def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def prepare_inference(self) -> AbstractContextManager[None]:
+        """A context for encoding many captions: nothing needs to be prepared."""
+        return nullcontext()
+
+    def on_cpu_in_full_precision(self) -> bool:
+        """Whether the fast paths, which are for CPUs, apply."""
+        kind = self.embedding.weight.device.type
+        return kind == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+def different_words(tokens: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The different ids of a batch (B, T), sorted, and for each position the place of its id there.
+
+    Positions behind a caption's end get place 0.
+    """
+    if lengths is None:
+        words, places = np.unique(tokens.numpy(), return_inverse=True)
+        return torch.from_numpy(words), torch.from_numpy(places.reshape(tokens.shape))
+    inside = inside_mask(tokens, lengths)
+    words, found = np.unique(tokens[inside].numpy(), return_inverse=True)
+    places = torch.zeros_like(tokens)
+    places[inside] = torch.from_numpy(found)
+    return torch.from_numpy(words), places
+
+
+def inside_mask(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Bool (B, T): the positions before each caption's end."""
+    return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+
+
+def drop_words(tokens: Tensor, share: float) -> Tensor:
+    """Replace each word by UNK with probability `share`; PAD, EOS and UNK stay."""
+    drawn = torch.rand(tokens.shape, device=tokens.device) < share
+    return tokens.masked_fill(drawn & (tokens >= FIRST_WORD), UNK)
+
+
+def reverse(tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Each caption backwards, (B, T); what is behind its end stays there."""
+    if lengths is None:
+        return tokens.flip(1)
+    return tokens.gather(1, reversed_positions(tokens, lengths))
+
+
+def reversed_positions(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """For each position, int64 (B, T), that of the word as far from the other end."""
+    positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    return torch.where(inside_mask(tokens, lengths), lengths[:, None] - 1 - positions, positions)

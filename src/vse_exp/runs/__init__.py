@@ -1,0 +1,1 @@
+"""Run folders after the training: collected, grouped over seeds, drawn."""

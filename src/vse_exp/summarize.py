@@ -1,0 +1,67 @@
+"""`python -m vse_exp.summarize RUNS…`: one table over runs, grouped over seeds, and plots."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vse_exp.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("vse_exp.summarize", description=__doc__)
+    parser.add_argument("runs", nargs="+", help="run folders, or folders that hold them")
+    parser.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE",
+                        help="only runs of that config value; may be repeated")  # fmt: skip
+    parser.add_argument("--group", action="append", default=[], metavar="KEY",
+                        help="keys to group by (default: all asked for, but the seed)")  # fmt: skip
+    parser.add_argument("--sort", default="dev.rsum", metavar="METRIC|KEY",
+                        help="dev.rsum, test.aR@1, seconds, …, or a config key")  # fmt: skip
+    parser.add_argument("--csv", type=Path, help="write the table as CSV")
+    parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
+    parser.add_argument("--html", type=Path, help="write the table and the plots as a page")
+    parser.add_argument("--plots", type=Path, help="folder for plots (PNG)")
+    options = parser.parse_args(arguments)
+    try:
+        _summarize(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _summarize(options: argparse.Namespace) -> None:
+    import os
+
+    from rich.console import Console
+
+    from vse_exp.files import write_text
+    from vse_exp.runs import plots, summary
+    from vse_exp.runs.collect import collect_runs, select
+
+    runs = select(collect_runs(options.runs), options.filter)
+    groups = summary.group_runs(runs, options.group)
+    if any(run.status == "finished" for run in runs):
+        groups = summary.sort_groups(groups, options.sort)
+    rows = summary.table_rows(groups)
+    console = Console()
+    console.print(summary.rich_table(rows))
+    for run in runs:
+        if run.status != "finished":
+            console.print(f"{run.status}: {run.path} {run.reason}", highlight=False)
+    pictures: list[Path] = []
+    if options.plots is not None:
+        pictures = plots.draw_plots(groups, options.plots)
+    if options.csv is not None:
+        write_text(options.csv, summary.as_csv(rows))
+    if options.markdown is not None:
+        write_text(options.markdown, summary.as_markdown(rows))
+    if options.html is not None:
+        beside = [os.path.relpath(picture, options.html.parent) for picture in pictures]
+        write_text(options.html, summary.as_html(rows, beside))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

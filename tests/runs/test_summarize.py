@@ -1,0 +1,82 @@
+"""The table over runs, from folders written by hand."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from vse_exp.summarize import main
+
+
+def write_run(folder: Path, encoder: str, seed: int, rsum: float | None, failed: str = "") -> None:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"seed: {seed}\nmodel:\n  encoder: {encoder}\n")
+    overrides = [f"model.encoder={encoder}", f"seed={seed}"]
+    (folder / "overrides.json").write_text(json.dumps(overrides))
+    lines = "".join(f"{step},{step / 10 + seed}\n" for step in (100, 200, 300))
+    (folder / "metrics.csv").write_text("step,val/rsum\n" + lines)
+    if rsum is not None:
+        metrics = {f"{side}R@{k}": rsum / 6 for side in "as" for k in (1, 5, 10)}
+        metrics |= {"aMedr": 3.0, "sMedr": 4.0, "rsum": rsum}
+        results = {"dev": metrics, "test": metrics, "seconds": 10.0, "parameters": 1000}
+        (folder / "results.json").write_text(json.dumps(results))
+    if failed:
+        (folder / "failed.txt").write_text(failed)
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    for seed, rsum in enumerate((200.0, 204.0, 211.0)):
+        write_run(tmp_path / "runs" / f"bow{seed}", "bow", seed, rsum)
+    write_run(tmp_path / "runs" / "gru0", "gru", 0, 250.0)
+    write_run(tmp_path / "runs" / "gru1", "gru", 1, None, failed="The loss is nan")
+    return tmp_path / "runs"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    head, *lines = [line.split(",") for line in path.read_text().splitlines()]
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def test_grouped_over_seeds_best_first(runs, tmp_path, capsys):
+    assert main([str(runs), "--csv", str(tmp_path / "t.csv")]) == 0
+    best, second = table(tmp_path / "t.csv")
+    assert (best["model.encoder"], best["runs"], best["dev.rsum"]) == ("gru", "1/2", "250.0")
+    deviation = statistics.stdev([200, 204, 211])
+    assert second["dev.rsum"] == f"205.0 ± {deviation:.1f}"
+    assert second["runs"] == "3/3"
+    assert "failed" in capsys.readouterr().out
+
+
+def test_filter_group_sort(runs, tmp_path):
+    arguments = ["--filter", "model.encoder=bow", "--group", "seed", "--sort", "seed"]
+    assert main([str(runs), *arguments, "--csv", str(tmp_path / "t.csv")]) == 0
+    assert [row["seed"] for row in table(tmp_path / "t.csv")] == ["0", "1", "2"]
+
+
+def test_page_markdown_and_plots(runs, tmp_path):
+    pytest.importorskip("matplotlib")
+    page, markdown, plots = tmp_path / "p.html", tmp_path / "t.md", tmp_path / "plots"
+    assert main([str(runs), "--html", str(page), "--markdown", str(markdown),
+                 "--plots", str(plots)]) == 0  # fmt: skip
+    assert {path.name for path in plots.iterdir()} == {"curves.png", "effect_model.encoder.png"}
+    assert 'src="plots/curves.png"' in page.read_text()
+    assert markdown.read_text().startswith("| model.encoder | runs |")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "No folder nowhere"),
+        (["--filter", "model.dim=3"], "no run has the config key 'model.dim'"),
+        (["--group", "loss"], "No run has the config key 'loss'"),
+        (["--sort", "test.x"], "no finished run has 'test.x'"),
+    ],
+)
+def test_mistakes(runs, capsys, arguments, message):
+    folders = [] if arguments == ["nowhere"] else [str(runs)]
+    assert main([*folders, *arguments]) == 1
+    assert message in capsys.readouterr().err

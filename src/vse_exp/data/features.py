@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +47,10 @@ class ImageFeatures:
         """The same with all rows in memory, each image once."""
         return ImageFeatures(np.array(self.array), normalize=self.normalize)
 
-    def mean(self) -> Tensor:
-        """Mean feature vector over all images (and regions), float32 (dim_image,)."""
-        total = torch.zeros(self.dim, dtype=torch.float64)
+    def blocks(self) -> Iterator[Tensor]:
+        """All rows as float32, in blocks of bounded size."""
         for part in row_chunks(self.array):
-            total += self.rows(part).double().reshape(-1, self.dim).sum(0)
-        return (total / int(np.prod(self.shape[:-1]))).float()
+            yield self.rows(part)
 
 
 def row_chunks(array: np.ndarray) -> list[slice]:

@@ -153,7 +153,7 @@ def build_model(config: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
     model_config = ModelConfig.from_dict(config).resolve(split.image_features.dim)
     model = VSE(model_config, datamodule.vocabulary)
     if model_config.center_images:
-        model.image_encoder.set_mean(split.image_features.mean())
+        model.image_encoder.center_on(split.image_features.blocks())
     return model
 
 

@@ -53,6 +53,10 @@ class ModelConfig:
     """Size of an image feature vector; None: read from the data."""
     image_encoder: str = "linear"
     """Image encoder, one of IMAGE_ENCODERS."""
+    mlp_hidden: int = 1024
+    """Hidden units of the image encoder's perceptron."""
+    mlp_dropout: float = 0.0
+    """Share of them dropped in training."""
     image_pooling: str = "mean"
     """From an image's regions or views to one vector, where it has several; `random`: in training
     one that is drawn, and their mean otherwise."""
@@ -60,6 +64,8 @@ class ModelConfig:
     """Share of regions or views left out in training."""
     image_dropout: float = 0.0
     """Share of feature values dropped in training."""
+    image_power: float = 1.0
+    """Feature values are raised to this power, their signs kept; 0.5 evens out large ones."""
     center_images: bool = False
     """Subtract the training images' mean from features and normalise them again."""
     normalize_images: bool = True
@@ -114,11 +120,13 @@ class ModelConfig:
             _check_choice("pooling", self.pooling, ENCODERS[self.encoder], self.encoder)
 
     def _check_numbers(self) -> None:
-        for name in ("dim", "dim_word", "dim_image", "num_layers"):
+        for name in ("dim", "dim_word", "dim_image", "num_layers", "mlp_hidden"):
             size = getattr(self, name)
             if size is not None and size < 1:
                 raise UserError(f"model.{name} is {size}, and must be at least 1.")
-        for name in ("dropout", "word_dropout", "region_dropout", "image_dropout"):
+        if not 0 < self.image_power <= 1:
+            raise UserError(f"model.image_power is {self.image_power}, and must lie in (0, 1].")
+        for name in ("dropout", "word_dropout", "region_dropout", "image_dropout", "mlp_dropout"):
             share = getattr(self, name)
             if not 0 <= share < 1:
                 raise UserError(f"model.{name} is {share}, a share, and must lie in [0, 1).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -36,13 +37,25 @@ class ImageEncoder(nn.Module):
         pooling = "mean" if config.image_pooling == "random" else config.image_pooling
         self.pooling = build_pooling(pooling, config.dim)
 
-    def set_mean(self, mean: Tensor) -> None:
-        """Store the mean feature vector (dim_image,) of the training images."""
-        self.mean.copy_(mean)
+    @torch.no_grad()
+    def center_on(self, blocks: Iterable[Tensor]) -> None:
+        """Store the mean vector of all training features, given in blocks of rows."""
+        total, count = torch.zeros(self.mean.shape, dtype=torch.float64), 0
+        for block in blocks:
+            rows = self._even_out(block).reshape(-1, len(self.mean))
+            total += rows.double().sum(0)
+            count += len(rows)
+        self.mean.copy_(total / count)
+
+    def _even_out(self, features: Tensor) -> Tensor:
+        if self.config.image_power == 1:
+            return features
+        return normalize(features.sign() * features.abs() ** self.config.image_power, dim=-1)
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() == 3 and self.training:
             features = self._some(features)
+        features = self._even_out(features)
         if self.config.center_images:
             features = normalize(features - self.mean, dim=-1)
         features = dropout(features, self.config.image_dropout, self.training)
@@ -70,11 +83,12 @@ class ImageEncoder(nn.Module):
 
 def _perceptron(config: ModelConfig) -> nn.Module:
     assert config.dim_image is not None
-    last = nn.Linear(max(1, config.dim // 2), config.dim)
+    last = nn.Linear(config.mlp_hidden, config.dim)
     # so that training starts from the linear map
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(config.dim_image, last.in_features), nn.ReLU(), last)
+    first = nn.Linear(config.dim_image, config.mlp_hidden)
+    return nn.Sequential(first, nn.GELU(), nn.Dropout(config.mlp_dropout), last)
 
 
 def build_image_encoder(config: ModelConfig) -> nn.Module:

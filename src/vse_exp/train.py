@@ -11,6 +11,8 @@ from vse_exp.cli import hydra_entry
 def _run_name() -> str:
     from vse_exp.lightning.run_folder import run_name
 
+    if not HydraConfig.initialized():
+        return "train/composed"
     chosen = HydraConfig.get()
     experiment = chosen.runtime.choices.get("experiment") or "train"
     return f"{experiment}/{run_name(list(chosen.overrides.task))}"
@@ -21,10 +23,13 @@ OmegaConf.register_new_resolver("run_name", _run_name, use_cache=False, replace=
 
 @hydra_entry("train")
 def main(cfg: DictConfig) -> float:
+    from vse_exp.lightning.multirun import run_job
     from vse_exp.lightning.tables import print_results
     from vse_exp.lightning.training import train
 
-    results = train(cfg, list(HydraConfig.get().overrides.task))
+    results = run_job(cfg, lambda: train(cfg, list(HydraConfig.get().overrides.task)))
+    if results is None:
+        return float("nan")
     print_results(results)
     return results["dev"]["rsum"]
 

@@ -1,4 +1,4 @@
-"""What W&B and TensorBoard show beside curves: queries with their answers, ranks, the best model."""
+"""What dashboards show beside curves: queries with their answers, ranks, the best model."""
 
 from __future__ import annotations
 

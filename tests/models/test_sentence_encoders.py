@@ -131,7 +131,8 @@ def test_gru_is_the_originals_formula() -> None:
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_bow_is_the_sum_of_word_vectors(ragged: bool, sparse: bool) -> None:
-    module = encoder_of(encoder="bow", dim_word=None, sparse_embedding=sparse)
+    module = encoder_of(encoder="bow", dim_word=None)
+    module.embedding.sparse = sparse
     tokens, lengths = captions(5, 7, 6, ragged)
     summed = module(tokens, lengths)
     naive = module.embedding.weight[tokens].sum(1)  # PAD's row is zero
@@ -162,7 +163,8 @@ def test_half_precision_runs_through_torch(encoder: str) -> None:
 
 
 def test_sparse_gradients_hold_each_word_that_occurs_once() -> None:
-    module = encoder_of(encoder="gru", sparse_embedding=True)
+    module = encoder_of(encoder="gru")
+    module.embedding.sparse = True
     tokens, _ = captions(2, 4, 5, ragged=False)
     module(tokens).sum().backward()
     grad = module.embedding.weight.grad

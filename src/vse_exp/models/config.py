@@ -45,8 +45,6 @@ class ModelConfig:
     """Share of words that are read as unknown in training."""
     recurrent_bias: bool = False
     """A second bias on the recurrent product (torch's and VSE++'s GRU; the original has none)."""
-    sparse_embedding: bool = False
-    """Sparse gradients of word vectors; needs an optimiser that takes them, such as LazyAdam."""
     word_vectors: str | None = None
     """Text file of word vectors (GloVe's or fastText's) that training starts from."""
     dim_image: int | None = None

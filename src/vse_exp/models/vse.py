@@ -68,7 +68,7 @@ class VSE(nn.Module):
         by_length = np.argsort(tokenized.lengths, kind="stable")
         result = np.empty((len(captions), self.config.dim), dtype=np.float32)
         device = self.device
-        with self.evaluating(), self.sentence_encoder.prepare_inference():
+        with self.evaluating():
             for start in _progress(range(0, len(captions), batch_size), "captions", verbose):
                 chosen = by_length[start : start + batch_size]
                 tokens, lengths = tokenized.batch(chosen)

@@ -3,7 +3,6 @@ encoders that have them."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from vse_exp.models.initialization import initialize_embedding
 class WordEmbedding(nn.Embedding):
     """A table of word vectors, (vocab_size, dim_word), whose PAD row is zero and stays so.
 
-    `sparse`: the gradient is a sparse tensor of the rows seen, each once and in order.
+    Where `sparse` is set, as LazyAdam does, the gradient is a sparse tensor of the rows seen.
     """
 
-    def __init__(self, vocab_size: int, dim_word: int, sparse: bool = False) -> None:
-        super().__init__(vocab_size, dim_word, padding_idx=PAD, sparse=sparse)
+    def __init__(self, vocab_size: int, dim_word: int) -> None:
+        super().__init__(vocab_size, dim_word, padding_idx=PAD)
 
     def rows(self, words: Tensor) -> Tensor:
         """Vectors (n, dim_word) of `words`, int64 (n,), which are sorted and different."""
@@ -55,7 +54,7 @@ class WordEncoder(nn.Module):
         super().__init__()
         assert config.dim_word is not None
         self.config = config
-        self.embedding = WordEmbedding(vocab_size, config.dim_word, config.sparse_embedding)
+        self.embedding = WordEmbedding(vocab_size, config.dim_word)
         initialize_embedding(self.embedding, config.init == "original")
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -66,10 +65,6 @@ class WordEncoder(nn.Module):
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         raise NotImplementedError
-
-    def prepare_inference(self) -> AbstractContextManager[None]:
-        """A context for encoding many captions: nothing needs to be prepared."""
-        return nullcontext()
 
     def on_cpu_in_full_precision(self) -> bool:
         """Whether the fast paths, which are for CPUs, apply."""

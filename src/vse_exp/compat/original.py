@@ -1,0 +1,191 @@
+"""Models of ryankiros/visual-semantic-embedding: `X.npz`, `X.npz.pkl`, `X.npz.dictionary.pkl`.
+
+Its ids are 0 <eos>, 1 unknown, and words from 2 (vocab.py); ours have PAD before them, so that
+its row i is our row i + 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vse_exp.compat.unpickling import load_data, utf8
+from vse_exp.data.vocabulary import FIRST_WORD, Vocabulary
+from vse_exp.errors import UserError
+from vse_exp.files import atomic_path
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.vse import VSE
+
+OPTIONS = ("n_words", "dim", "dim_word", "dim_image", "encoder")
+BOW = ("Wemb", "ff_image_W", "ff_image_b")
+GRU = (*BOW, *(f"encoder_{name}" for name in ("W", "b", "U", "Wx", "bx", "Ux")))
+EMBEDDING = "sentence_encoder.embedding.weight"
+RECURRENCE = "sentence_encoder.recurrence."
+IMAGE = "image_encoder.projection."
+
+
+def load_original(path: str | os.PathLike[str]) -> VSE:
+    """Load a model that the original wrote (model.py, train.py), bow or gru.
+
+    The two rarest words are unknown, as there: its table is two rows short. Raises UserError where
+    one of the three files is missing, broken, or does not fit the others.
+    """
+    options = _options(f"{path}.pkl")
+    weights = _weights(Path(path), str(options["encoder"]))
+    n_words = int(options["n_words"])
+    if len(weights["Wemb"]) != n_words:
+        raise UserError(f"{path} has {len(weights['Wemb'])} words, and {path}.pkl says {n_words}.")
+    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", n_words), "split")
+    config = ModelConfig.from_dict(
+        {key: options[key] for key in ("dim", "dim_word", "dim_image", "encoder")}
+        | {"normalize_images": False}
+    )
+    model = VSE(config, vocabulary)
+    try:
+        model.load_state_dict(to_state_dict(weights))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"The arrays of {path} do not fit its options: {reason}") from error
+    return model
+
+
+def to_state_dict(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """The original's parameters under our names; its gates are reset, update, candidate, as torch has them."""
+    table = weights["Wemb"]
+    state = {
+        EMBEDDING: np.concatenate([np.zeros_like(table[:1]), table]),
+        IMAGE + "weight": weights["ff_image_W"].T,
+        IMAGE + "bias": weights["ff_image_b"],
+    }
+    if "encoder_W" in weights:
+        for ours, both, candidate in (("ih", "W", "Wx"), ("hh", "U", "Ux")):
+            rows = [weights[f"encoder_{both}"].T, weights[f"encoder_{candidate}"].T]
+            state[f"{RECURRENCE}weight_{ours}_l0"] = np.concatenate(rows)
+        bias = np.concatenate([weights["encoder_b"], weights["encoder_bx"]])
+        state[RECURRENCE + "bias_ih_l0"] = bias
+        state[RECURRENCE + "bias_hh_l0"] = np.zeros_like(bias)
+    return {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+
+
+def from_state_dict(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Our parameters under the original's names; the inverse of `to_state_dict`."""
+    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}
+    weights = {
+        "Wemb": arrays[EMBEDDING][1:],
+        "ff_image_W": arrays[IMAGE + "weight"].T,
+        "ff_image_b": arrays[IMAGE + "bias"],
+    }
+    if RECURRENCE + "weight_ih_l0" in arrays:
+        dim = arrays[RECURRENCE + "weight_hh_l0"].shape[1]
+        for ours, both, candidate in (("ih", "W", "Wx"), ("hh", "U", "Ux")):
+            matrix = arrays[f"{RECURRENCE}weight_{ours}_l0"]
+            weights[f"encoder_{both}"] = matrix[: 2 * dim].T
+            weights[f"encoder_{candidate}"] = matrix[2 * dim :].T
+        bias = arrays[RECURRENCE + "bias_ih_l0"] + arrays[RECURRENCE + "bias_hh_l0"]
+        weights["encoder_b"], weights["encoder_bx"] = bias[: 2 * dim], bias[2 * dim :]
+    return {name: np.ascontiguousarray(array) for name, array in weights.items()}
+
+
+def write_original(model: VSE, path: str | os.PathLike[str]) -> None:
+    """Write the three files, which the original's `tools.load_model` reads (Python 2 pickles).
+
+    Raises UserError for a model that the original cannot express.
+    """
+    _check_expressible(model)
+    config = model.config
+    weights: dict[str, Any] = from_state_dict(model.state_dict())
+    words = model.vocabulary.words
+    options = {
+        "n_words": len(words) + FIRST_WORD - 1,
+        "dim": config.dim,
+        "dim_word": config.dim_word,
+        "dim_image": config.dim_image,
+        "encoder": config.encoder,
+    }
+    dictionary = {word: index for index, word in enumerate(words, start=2)}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **weights)
+    for name, content in (
+        (f"{path}.pkl", _pickle_options(options)),
+        (f"{path}.dictionary.pkl", _pickle_dictionary(dictionary)),
+    ):
+        with atomic_path(name) as temporary:
+            temporary.write_bytes(content)
+
+
+def _check_expressible(model: VSE) -> None:
+    config, plain = model.config, ModelConfig()
+    for key in ("num_layers", "bidirectional", "image_encoder", "similarity", "absolute"):
+        if getattr(config, key) != getattr(plain, key):
+            raise UserError(
+                f"The original has no model.{key}={getattr(config, key)}: it cannot be written so."
+            )
+    own_pooling = ModelConfig(encoder=config.encoder).sentence_pooling
+    bias = model.state_dict().get(RECURRENCE + "bias_hh_l0")
+    for reason, holds in {
+        f"encoder {config.encoder}": config.encoder not in ("bow", "gru"),
+        f"pooling {config.sentence_pooling}": config.sentence_pooling != own_pooling,
+        "centred or evened-out features": config.center_images or config.image_power != 1,
+        "words before each caption": bool(model.vocabulary.prefix),
+        "a second bias in the recurrence": bias is not None and bool(bias[2 * config.dim :].any()),
+    }.items():
+        if holds:
+            raise UserError(f"The original has no {reason}: the model cannot be written so.")
+
+
+def _options(path: str) -> dict[str, Any]:
+    options = load_data(path)
+    missing = [key for key in OPTIONS if key not in options] if isinstance(options, dict) else "all"
+    if missing:
+        raise UserError(f"{path} lacks the options {missing}: it belongs to another program.")
+    return options
+
+
+def _weights(path: Path, encoder: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            weights = {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # zipfile and numpy raise many kinds for a broken file
+        raise UserError(f"{path} is no readable .npz ({error}).") from error
+    missing = sorted(set(GRU if encoder == "gru" else BOW) - set(weights))
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}: it is no {encoder} of the original.")
+    return weights
+
+
+def _words(path: str, n_words: int) -> list[str]:
+    """Words by id; those whose id lies outside the table are left out, and so unknown."""
+    dictionary = load_data(path)
+    if not isinstance(dictionary, dict):
+        raise UserError(f"{path} is no dictionary of words.")
+    by_id = {number: utf8(str(word)) for word, number in dictionary.items()}
+    try:
+        return [by_id[number] for number in range(2, n_words)]
+    except KeyError as error:
+        raise UserError(f"{path} has no word with id {error}: it is of another model.") from None
+
+
+def _pickle_options(options: Mapping[str, int | str | None]) -> bytes:
+    """A dictionary as Python 2 writes it in protocol 0, so with byte strings."""
+    items = (b"S%s\n%ss" % (_quoted(key), _scalar(value)) for key, value in options.items())
+    return b"(d" + b"".join(items) + b"."
+
+
+def _pickle_dictionary(dictionary: Mapping[str, int]) -> bytes:
+    """An OrderedDict of byte strings and ints in protocol 0."""
+    pairs = (b"(lS%s\na%saa" % (_quoted(word), _scalar(i)) for word, i in dictionary.items())
+    return b"ccollections\nOrderedDict\n((l" + b"".join(pairs) + b"tR."
+
+
+def _quoted(text: str) -> bytes:
+    return repr(text.encode("utf-8"))[1:].encode("ascii")
+
+
+def _scalar(value: int | str | None) -> bytes:
+    return b"I%d\n" % value if isinstance(value, int) else b"S%s\n" % _quoted(str(value))

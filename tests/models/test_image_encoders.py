@@ -1,0 +1,103 @@
+"""Image encoders against hand-written maps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.image import ImageEncoder, build_image_encoder
+
+
+def encoder_of(**options: object) -> ImageEncoder:
+    torch.manual_seed(0)
+    config = ModelConfig.from_dict({"dim": 6, "dim_image": 4, **options})
+    encoder = build_image_encoder(config)
+    assert isinstance(encoder, ImageEncoder)
+    return encoder
+
+
+def test_linear_is_the_originals() -> None:
+    encoder = encoder_of()
+    weight, bias = encoder.projection.weight, encoder.projection.bias
+    bound = math.sqrt(6 / (4 + 6))
+    assert weight.abs().max() <= bound
+    assert not bias.any()
+    torch.nn.init.normal_(bias)
+    features = torch.randn(3, 4)
+    torch.testing.assert_close(encoder(features), features @ weight.T + bias)
+
+
+def test_centring_takes_the_training_mean_off() -> None:
+    encoder = encoder_of(center_images=True)
+    features = normalize(torch.rand(50, 4), dim=1)
+    encoder.center_on(features.split(20))
+    torch.testing.assert_close(encoder.mean, features.mean(0))
+    centred = normalize(features - features.mean(0), dim=1)
+    torch.testing.assert_close(encoder(features), encoder.projection(centred))
+
+
+def test_the_mean_is_part_of_the_state() -> None:
+    encoder = encoder_of(center_images=True)
+    encoder.center_on([torch.rand(5, 4)])
+    other = encoder_of(center_images=True)
+    other.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(other.mean, encoder.mean)
+
+
+def test_power_keeps_signs() -> None:
+    encoder = encoder_of(image_power=0.5)
+    evened = normalize(torch.tensor([[2.0, -1.0, 0.0, 0.5]]).double(), dim=1).float()
+    encoded = encoder(torch.tensor([[4.0, -1.0, 0.0, 0.25]]))
+    torch.testing.assert_close(encoded, encoder.projection(evened))
+
+
+def test_a_perceptron_starts_as_the_linear_map() -> None:
+    encoder = encoder_of(image_encoder="mlp", mlp_hidden=5)
+    features = torch.randn(3, 4)
+    torch.testing.assert_close(encoder(features), encoder.projection(features))
+    assert encoder.mlp is not None
+    for parameter in encoder.mlp.parameters():
+        torch.nn.init.normal_(parameter)
+    assert not torch.allclose(encoder(features), encoder.projection(features))
+
+
+@pytest.mark.parametrize("image_encoder", ["linear", "mlp"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "attention", "gpo", "random"])
+def test_several_vectors_an_image(image_encoder: str, pooling: str) -> None:
+    encoder = encoder_of(image_encoder=image_encoder, image_pooling=pooling).eval()
+    features = torch.randn(3, 5, 4)
+    mapped = encoder(features.flatten(0, 1)).view(3, 5, 6)
+    torch.testing.assert_close(encoder(features), encoder.pooling(mapped))
+    if pooling in ("mean", "random"):
+        torch.testing.assert_close(encoder(features), mapped.mean(1))
+
+
+def test_random_views_in_training_alone() -> None:
+    encoder = encoder_of(image_pooling="random")
+    features = torch.randn(1, 5, 4)
+    views = encoder(features[0])
+    seen = {int((views - encoder(features)).abs().sum(1).argmin()) for _ in range(100)}
+    assert seen == set(range(5))
+
+
+def test_region_dropout_leaves_some_out_in_training_alone() -> None:
+    encoder = encoder_of(image_pooling="mean", region_dropout=0.4)
+    features = torch.eye(5)[:, :4].expand(200, 5, 4)  # mean of rows tells which were kept
+    with torch.no_grad():
+        encoder.projection.weight.copy_(torch.eye(6)[:, :4])
+    kept = (encoder(features)[:, :4] > 0).sum(1) + (encoder(features) < 0).sum(1)
+    assert kept.max() <= 3
+    encoder.eval()
+    torch.testing.assert_close(encoder(features)[0, :4], torch.full((4,), 0.2))
+
+
+def test_feature_dropout_is_for_training_alone() -> None:
+    encoder = encoder_of(image_dropout=0.5)
+    features = torch.randn(20, 4)
+    assert not torch.equal(encoder(features), encoder(features))
+    encoder.eval()
+    assert torch.equal(encoder(features), encoder(features))

@@ -1,0 +1,54 @@
+"""Initial weights as the original draws them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vse_exp.data.vocabulary import PAD
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.rnn import Recurrent
+from vse_exp.models.sentence import build_sentence_encoder
+
+
+def encoder_of(vocab_size: int, **options: object) -> Recurrent:
+    torch.manual_seed(0)
+    config = ModelConfig.from_dict({"encoder": "gru", "dim": 12, **options})
+    encoder = build_sentence_encoder(config, vocab_size)
+    assert isinstance(encoder, Recurrent)
+    return encoder
+
+
+def orthogonal(matrix: Tensor) -> bool:
+    return torch.allclose(matrix @ matrix.T, torch.eye(len(matrix)), atol=1e-5)
+
+
+def test_recurrent_maps_are_orthogonal_by_gate_and_input_maps_uniform() -> None:
+    layer = encoder_of(30, dim_word=8, init="original").recurrence
+    assert all(orthogonal(block) for block in layer.weight_hh_l0.split(12))  # type: ignore
+    assert layer.weight_ih_l0.abs().max() <= 0.1  # type: ignore[operator]
+    assert not layer.bias_ih_l0.any()  # type: ignore[operator]
+    assert not layer.bias_hh_l0.any()  # type: ignore[operator]
+    assert not layer.bias_hh_l0.requires_grad
+
+
+def test_square_input_maps_are_orthogonal() -> None:
+    layer = encoder_of(30, dim_word=12, init="original").recurrence
+    assert all(orthogonal(block) for block in layer.weight_ih_l0.split(12))  # type: ignore
+
+
+@pytest.mark.parametrize("init", ["default", "original"])
+def test_a_square_table_is_orthogonal_in_the_original_alone(init: str) -> None:
+    table = encoder_of(9, dim_word=8, init=init).embedding.weight
+    assert not table[PAD].any()
+    assert orthogonal(table[PAD + 1 :]) == (init == "original")
+
+
+def test_a_second_bias_is_trained_where_asked() -> None:
+    assert encoder_of(9, recurrent_bias=True).recurrence.bias_hh_l0.requires_grad
+
+
+def test_an_lstm_starts_by_keeping_its_cell() -> None:
+    bias = encoder_of(9, encoder="lstm").recurrence.bias_ih_l0
+    assert bias.tolist() == [0.0] * 12 + [1.0] * 12 + [0.0] * 24  # type: ignore[union-attr]

@@ -56,7 +56,7 @@ def load_original(path: str | os.PathLike[str]) -> VSE:
 
 
 def to_state_dict(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """The original's parameters under our names; its gates are reset, update, candidate, as torch has them."""
+    """The original's parameters under our names (gates: reset, update, candidate)."""
     table = weights["Wemb"]
     state = {
         EMBEDDING: np.concatenate([np.zeros_like(table[:1]), table]),

@@ -115,7 +115,9 @@ def _training(
 ) -> None:
     torch.manual_seed(0)
     model = build(encoder, dim_image, vocabulary)
-    model.sentence_encoder.embedding.sparse = True  # as LazyAdam sets it
+    table = model.sentence_encoder.embedding
+    assert isinstance(table, nn.Embedding)
+    table.sparse = True  # as LazyAdam sets it
     dense = build(encoder, dim_image, vocabulary)
     kinds: dict[str, Callable[[Tensor, Tensor], None]] = {
         "bare": Step(model),
@@ -137,7 +139,7 @@ def _training(
     for number, batch in enumerate(batches):
         tokens, _ = tokenized.batch(batch)
         images = nn.functional.normalize(torch.randn(len(batch), dim_image), dim=1)
-        runs = {"floor": Floor(encoder, *tokens.shape, dim_image)}
+        runs = {"floor": Floor(encoder, tokens.shape, dim_image)}
         runs |= {kind: partial(step, tokens, images) for kind, step in kinds.items()}
         times = {kind: _seconds(run) for kind, run in runs.items()}
         if number < 2:  # warm-up
@@ -146,7 +148,7 @@ def _training(
         for kind, time_taken in times.items():
             seconds[kind].append(time_taken)
     floor = sum(sizes) / sum(seconds["floor"])
-    flops = sum(Floor(encoder, *tokenized.batch(b)[0].shape, dim_image).flops for b in batches[2:])
+    flops = sum(Floor(encoder, tokenized.batch(b)[0].shape, dim_image).flops for b in batches[2:])
     for kind in kinds:
         shares = [ours / own for ours, own in zip(seconds["floor"], seconds[kind], strict=True)]
         share = median(shares)
@@ -157,7 +159,8 @@ def _training(
 class Floor:
     """The matrix products of a training step, on random numbers."""
 
-    def __init__(self, encoder: str, batch: int, longest: int, dim_image: int) -> None:
+    def __init__(self, encoder: str, shape: Sequence[int], dim_image: int) -> None:
+        batch, longest = shape
         self.products: list[tuple[Tensor, Tensor]] = []
         self.flops = 0
         self._map(batch, dim_image, DIM, into_input=False)

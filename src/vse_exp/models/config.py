@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from vse_exp.errors import UserError
+from vse_exp.models.word_vectors import vector_size
 
 ENCODERS = {
     "bow": ("sum", "mean", "max", "attention", "gpo"),
@@ -31,7 +32,8 @@ class ModelConfig:
     dim: int = 1024
     """Size of the common space, and of the recurrent state."""
     dim_word: int | None = None
-    """Size of word vectors; None: 300, and `dim` for bow, whose word vectors are its output."""
+    """Size of word vectors; None: 300, or that of `word_vectors`. For bow, whose output is made of
+    them, it is `dim`."""
     num_layers: int = 1
     """Layers of the recurrence or transformer, one on the other."""
     bidirectional: bool = False
@@ -90,9 +92,7 @@ class ModelConfig:
         config._check_choices()
         config._check_numbers()
         config._check_together()
-        if config.dim_word is None:
-            config = replace(config, dim_word=config.dim if config.encoder == "bow" else 300)
-        return config
+        return config if config.dim_word else replace(config, dim_word=config._word_size())
 
     def resolve(self, dim_image: int) -> ModelConfig:
         """The same with the image size of the data. UserError where another one was typed."""
@@ -107,6 +107,17 @@ class ModelConfig:
     def sentence_pooling(self) -> str:
         """`pooling`, or what the encoder has without it."""
         return self.pooling or ENCODERS[self.encoder][0]
+
+    def _word_size(self) -> int:
+        if self.word_vectors is None:
+            return self.dim if self.encoder == "bow" else 300
+        size = vector_size(self.word_vectors)
+        if self.encoder == "bow" and size != self.dim:
+            raise UserError(
+                f"The vectors in {self.word_vectors} have {size} values and model.dim={self.dim}: "
+                f"with model.encoder=bow they are one size, so set model.dim={size}."
+            )
+        return size
 
     def _check_choices(self) -> None:
         _check_choice("encoder", self.encoder, ENCODERS)

@@ -69,7 +69,9 @@ class ModelConfig:
     center_images: bool = False
     """Subtract the training images' mean from features and normalise them again."""
     normalize_images: bool = True
-    """Unit-norm images also in the loss; False is the original's (always True for encoding)."""
+    """Unit-norm images also in the loss; False is the original's."""
+    unit_images: bool = True
+    """Unit-norm images when encoding; False is VSE++'s `--no_imgnorm`."""
     similarity: str = "cosine"
     """How pairs are scored: cosine, or minus the order violation."""
     absolute: bool = False

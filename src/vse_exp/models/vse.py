@@ -44,9 +44,11 @@ class VSE(nn.Module):
         """Image features (B, dim_image) to (B, dim), unit rows if `normalized`.
 
         The original's loss sees images that are not normalised (model.py), though its evaluation
-        normalises them: the training step passes `config.normalize_images`.
+        normalises them: the training step passes `config.normalize_images`. Without
+        `config.unit_images` they never are.
         """
-        return self._place(self.image_encoder(images), unit=normalized)
+        unit = normalized and self.config.unit_images
+        return self._place(self.image_encoder(images), unit)
 
     def _place(self, embeddings: Tensor, unit: bool) -> Tensor:
         if unit:

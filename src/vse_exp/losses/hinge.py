@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.similarity import SIMILARITIES
+from vse_exp.losses.contrast import Contrast, Past, contrast, find_score
+from vse_exp.losses.sampling import RandomNegatives
 
 
 def check_margin(margin: float) -> float:
@@ -16,19 +16,18 @@ def check_margin(margin: float) -> float:
     return margin
 
 
-def same_image(image_ids: Tensor | None, n: int, mask: bool, device: torch.device) -> Tensor:
-    """Bool (n, n): the pairs that are no negatives, the diagonal and, if `mask`, same images."""
-    own = torch.eye(n, dtype=torch.bool, device=device)
-    if mask and image_ids is not None:
-        own |= image_ids[:, None] == image_ids[None]
-    return own
+def sum_of_hinges(scores: Contrast, margin: float) -> Tensor:
+    """Sum over all wrong captions and images of `max(0, margin - right + wrong)`."""
+    bar = (scores.right - margin)[:, None]
+    return (scores.captions - bar).relu().sum() + (scores.images - bar).relu().sum()
 
 
 class HingeLoss(nn.Module):
     """Sum over all negatives, in both directions, of `max(0, margin - right + wrong)`.
 
-    `ncon` draws that many random negatives a pair and direction instead of all others;
-    `mask_same_image` keeps captions of one image from being negatives of each other.
+    `ncon` draws that many random negatives a pair and direction instead of all others, by its own
+    generator that starts from `seed`; `mask_same_image` keeps captions of one image from being
+    negatives of each other; `similarity` is cosine or order.
     """
 
     def __init__(
@@ -37,31 +36,23 @@ class HingeLoss(nn.Module):
         ncon: int | None = None,
         mask_same_image: bool = True,
         similarity: str = "cosine",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.margin = check_margin(margin)
-        if ncon is not None and ncon < 1:
-            raise UserError(f"loss.ncon is {ncon}: null (all others), or at least 1.")
-        self.ncon = ncon
         self.mask_same_image = mask_same_image
-        self.score = SIMILARITIES[similarity]
+        self.score = find_score(similarity)
+        self.sample = None if ncon is None else RandomNegatives(ncon, seed)
 
-    def forward(self, images: Tensor, captions: Tensor, image_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor | None = None,
+        past: Past | None = None,
+    ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = self.score(images, captions)
-        right = scores.diagonal()
-        own = same_image(image_ids, len(scores), self.mask_same_image, scores.device)
-        captions_wrong = (self.margin - right[:, None] + scores).clamp(min=0)
-        images_wrong = (self.margin - right[None] + scores).clamp(min=0)
-        if self.ncon is None:
-            return (captions_wrong + images_wrong).masked_fill(own, 0).sum()
-        captions_drawn = _draw(own, self.ncon)
-        images_drawn = _draw(own, self.ncon).T
-        return (captions_wrong * captions_drawn + images_wrong * images_drawn).sum()
-
-
-def _draw(own: Tensor, count: int) -> Tensor:
-    """Bool (n, n): up to `count` random entries a row among those that are not `own`."""
-    keys = torch.rand(own.shape, device=own.device).masked_fill(own, -1)
-    chosen = keys.topk(min(count, len(own)), dim=1).indices
-    return torch.zeros_like(own).scatter(1, chosen, True) & ~own
+        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
+        if self.sample is not None:
+            scores = self.sample(scores)
+        return sum_of_hinges(scores, self.margin)

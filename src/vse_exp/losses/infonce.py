@@ -1,0 +1,86 @@
+"""InfoNCE in both directions with a learned temperature (CLIP, Radford et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vse_exp.errors import UserError
+from vse_exp.losses.contrast import Past, contrast, find_score
+
+
+class LearnedScale(nn.Module):
+    """The inverse of a temperature, learned as its logarithm and kept within bounds."""
+
+    def __init__(self, temperature: float, lowest: float, highest: float, learned: bool) -> None:
+        super().__init__()
+        if not 0 < lowest <= temperature <= highest:
+            raise UserError(
+                f"loss.temperature is {temperature}, and must lie in [loss.min_temperature, "
+                f"loss.max_temperature] = [{lowest}, {highest}], above zero."
+            )
+        self.bounds = -math.log(highest), -math.log(lowest)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+
+    def forward(self) -> Tensor:
+        """The scale, a scalar."""
+        with torch.no_grad():  # and not clamped in the graph: at a bound it can still turn back
+            self.log_scale.clamp_(*self.bounds)
+        return self.log_scale.exp()
+
+
+class InfoNCELoss(nn.Module):
+    """Mean over both directions of the cross-entropy of the right one among all of the batch.
+
+    Scores are divided by a temperature, learned unless `learn_temperature` is false, within its
+    bounds (CLIP's lowest is 0.01). `label_smoothing` gives that share of the target to all
+    candidates evenly, as torch's cross_entropy does. With `mask_same_image`, captions of one image
+    are no candidates for each other's image.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        learn_temperature: bool = True,
+        min_temperature: float = 0.01,
+        max_temperature: float = 1.0,
+        label_smoothing: float = 0.0,
+        mask_same_image: bool = True,
+        similarity: str = "cosine",
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"loss.label_smoothing is {label_smoothing}, and must lie in [0, 1).")
+        self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
+        self.label_smoothing = label_smoothing
+        self.mask_same_image = mask_same_image
+        self.similarity = find_score(similarity)
+
+    def score(self, images: Tensor, captions: Tensor) -> Tensor:
+        """Logits (n, m) of images (n, d) and captions (m, d)."""
+        return self.scale() * self.similarity(images, captions)
+
+    def forward(
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor | None = None,
+        past: Past | None = None,
+    ) -> Tensor:
+        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
+        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
+        return (
+            self._cross_entropy(scores.right, scores.captions)
+            + self._cross_entropy(scores.right, scores.images)
+        ) / 2
+
+    def _cross_entropy(self, right: Tensor, wrong: Tensor) -> Tensor:
+        logits = torch.cat([right[:, None], wrong], 1)
+        target = right
+        if self.label_smoothing:
+            masked = logits.isneginf()
+            mean = logits.masked_fill(masked, 0).sum(1) / (~masked).sum(1)
+            target = torch.lerp(right, mean, self.label_smoothing)
+        return (logits.logsumexp(1) - target).mean()

@@ -1,0 +1,54 @@
+"""The pairwise sigmoid loss of SigLIP (Zhai et al. 2023, algorithm 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from vse_exp.losses.contrast import Past, contrast, find_score
+from vse_exp.losses.infonce import LearnedScale
+
+
+class SigmoidLoss(nn.Module):
+    """Each pair (image, caption) of the batch is classified alone as right or wrong.
+
+    The sum over all pairs of `-log sigmoid(±(score / temperature + bias))`, divided by the number
+    of items. Temperature (within bounds) and bias are learned; the bias starts low because wrong
+    pairs prevail. With `mask_same_image`, an image with another caption of its own counts as
+    neither right nor wrong.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        bias: float = -10.0,
+        min_temperature: float = 0.01,
+        max_temperature: float = 1.0,
+        mask_same_image: bool = True,
+        similarity: str = "cosine",
+    ) -> None:
+        super().__init__()
+        self.scale = LearnedScale(temperature, min_temperature, max_temperature, learned=True)
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+        self.mask_same_image = mask_same_image
+        self.similarity = find_score(similarity)
+
+    def score(self, images: Tensor, captions: Tensor) -> Tensor:
+        """Logits (n, m) of images (n, d) and captions (m, d)."""
+        return self.scale() * self.similarity(images, captions) + self.bias
+
+    def forward(
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor | None = None,
+        past: Past | None = None,
+    ) -> Tensor:
+        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
+        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
+        # the batch's wrong pairs stand in both matrices, those with the past in one each
+        wrong = softplus(scores.captions).sum()
+        if past is not None:
+            wrong = wrong + softplus(scores.images[:, len(images) :]).sum()
+        return (softplus(-scores.right).sum() + wrong) / len(images)

@@ -32,6 +32,7 @@ from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.rnn import Recurrent
 from vse_exp.models.vse import VSE
+from vse_exp.models.words import WordEncoder
 
 BATCH, DIM, DIM_WORD = 128, 1024, 300
 BLOCK = 5000
@@ -115,9 +116,8 @@ def _training(
 ) -> None:
     torch.manual_seed(0)
     model = build(encoder, dim_image, vocabulary)
-    table = model.sentence_encoder.embedding
-    assert isinstance(table, nn.Embedding)
-    table.sparse = True  # as LazyAdam sets it
+    assert isinstance(model.sentence_encoder, WordEncoder)
+    model.sentence_encoder.embedding.sparse = True  # as LazyAdam sets it
     dense = build(encoder, dim_image, vocabulary)
     kinds: dict[str, Callable[[Tensor, Tensor], None]] = {
         "bare": Step(model),
@@ -242,11 +242,12 @@ def encode_plainly(model: VSE, captions: list[str]) -> np.ndarray:
     tokenized = model.vocabulary.encode(captions)
     rows = np.empty((len(captions), DIM), dtype=np.float32)
     encoder = model.sentence_encoder
+    assert isinstance(encoder, WordEncoder)
     for length in np.unique(tokenized.lengths):
         members = np.flatnonzero(tokenized.lengths == length)
         for start in range(0, len(members), BATCH):
             chosen = members[start : start + BATCH]
-            words = encoder.embedding(tokenized.batch(chosen)[0])  # type: ignore[operator]
+            words = encoder.embedding(tokenized.batch(chosen)[0])
             if isinstance(encoder, Recurrent):
                 vectors = encoder.recurrence(words)[0][:, -1]
             else:

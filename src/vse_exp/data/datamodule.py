@@ -19,6 +19,7 @@ from vse_exp.data.loading import (
     load_split_from_config,
     pair_loader,
 )
+from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
 from vse_exp.errors import UserError
 
@@ -33,7 +34,10 @@ class RetrievalDataModule(LightningDataModule):
     """
 
     def __init__(
-        self, config: Mapping[str, Any], seed: int = 0, vocabulary: Vocabulary | None = None
+        self,
+        config: Mapping[str, Any],
+        seed: int = 0,
+        vocabulary: Vocabulary | SubwordVocabulary | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -58,7 +62,7 @@ class RetrievalDataModule(LightningDataModule):
         return self._splits[name]
 
     @property
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> Vocabulary | SubwordVocabulary:
         if self._vocabulary is None:
             options = dict(self.config["vocabulary"])
             splits = [self.split(name) for name in options.pop("splits")]

@@ -20,6 +20,8 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.data.scenes.build import cache_folder
+from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path, write_json
 from vse_exp.lightning.csv_logger import CSVMetrics
@@ -31,6 +33,8 @@ from vse_exp.lightning.run_folder import RunFolder, peak_memory_mb
 from vse_exp.lightning.validation import RetrievalValidation
 from vse_exp.models.checkpoint import load_model, read_checkpoint
 from vse_exp.models.config import ModelConfig
+from vse_exp.models.pretrained_text import PretrainedText, read_subwords
+from vse_exp.models.sentence import start_from_pretrained
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
 
@@ -87,7 +91,9 @@ def _train(
     torch.set_float32_matmul_precision(cfg.matmul_precision)
     resume_from = _resume_path(cfg, folder)
     folder.record(cfg, overrides)
-    datamodule = RetrievalDataModule(_plain(cfg.data), seed=cfg.seed)
+    datamodule = RetrievalDataModule(
+        _plain(cfg.data), seed=cfg.seed, vocabulary=_pretrained_vocabulary(_plain(cfg.model))
+    )
     module = RetrievalModule(
         build_model(_plain(cfg.model), datamodule),
         build(cfg.loss),
@@ -154,7 +160,19 @@ def build_model(config: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
     model = VSE(model_config, datamodule.vocabulary)
     if model_config.center_images:
         model.image_encoder.center_on(split.image_features.blocks())
+    start_from_pretrained(model.sentence_encoder, datamodule.vocabulary.words)
+    if isinstance(model.sentence_encoder, PretrainedText) and model_config.text_frozen:
+        # the same for every epoch and run, so read once and kept
+        model.sentence_encoder.remember(datamodule.tokenized("train"), cache_folder() / "text")
     return model
+
+
+def _pretrained_vocabulary(config: dict[str, Any]) -> SubwordVocabulary | None:
+    """The word pieces of a pre-trained text model; None where words are those of the data."""
+    if config["encoder"] != "pretrained":
+        return None
+    ModelConfig.from_dict(config)  # tells what is wrong with text_model, if anything
+    return read_subwords(config["text_model"])
 
 
 def _final_results(

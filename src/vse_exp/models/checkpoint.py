@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vse_exp.data.vocabulary import Vocabulary
+from vse_exp.data.subwords import vocabulary_from_dict
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
@@ -59,7 +59,7 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
     content = read_checkpoint(path)
     about = content[KEY]
     config = ModelConfig.from_dict(about["config"])
-    model = VSE(config, Vocabulary.from_dict(about["vocabulary"]), about["provenance"])
+    model = VSE(config, vocabulary_from_dict(about["vocabulary"]), about["provenance"])
     # Lightning's checkpoints hold the training module: the model's weights are under `model.`
     state = {
         name.removeprefix("model."): tensor

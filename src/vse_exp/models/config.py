@@ -15,12 +15,15 @@ ENCODERS = {
     "gru": ("last", "mean", "max", "attention", "gpo"),
     "lstm": ("last", "mean", "max", "attention", "gpo"),
     "transformer": ("mean", "last", "max", "attention", "gpo"),
+    "pretrained": ("mean", "first", "last", "max"),
 }
 """The sentence encoders, and the poolings that each can have, its own first."""
 IMAGE_ENCODERS = ("linear", "mlp")
 IMAGE_POOLINGS = ("mean", "max", "attention", "gpo", "random")
 SIMILARITIES = ("cosine", "order")
 INITS = ("default", "original")
+_HIDDEN_SIZES = ("hidden_size", "dim", "d_model")
+"""What Hugging Face's configurations call the size of a transformer's states."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class ModelConfig:
     """A second recurrence from the caption's end; the states of both are averaged."""
     pooling: str | None = None
     """From the words' vectors to the sentence's; None: sum for bow, last for gru and lstm, mean for
-    transformer."""
+    transformer, the model's own for pretrained."""
     dropout: float = 0.0
     """Share of values dropped in training, between layers and in the sentence vector."""
     word_dropout: float = 0.0
@@ -49,6 +52,13 @@ class ModelConfig:
     """A second bias on the recurrent product (torch's and VSE++'s GRU; the original has none)."""
     word_vectors: str | None = None
     """Text file of word vectors (GloVe's or fastText's) that training starts from."""
+    text_model: str | None = None
+    """Text model of the encoder `pretrained`: a folder, `package:NAME` for one inside an installed
+    Python package, or a name on the Hugging Face hub."""
+    text_frozen: bool = True
+    """Whether it stays as it is, and only a linear map of its output is trained."""
+    text_config: dict[str, Any] | None = None
+    """Its architecture; read from `text_model`, and kept so that a checkpoint is complete."""
     dim_image: int | None = None
     """Size of an image feature vector; None: read from the data."""
     image_encoder: str = "linear"
@@ -91,6 +101,8 @@ class ModelConfig:
                 hint = f"did you mean model.{close[0]}?" if close else f"known: {', '.join(known)}."
                 raise UserError(f"Unknown key model.{key}: {hint}")
         config = cls(**values)
+        if config.encoder == "pretrained":
+            config = config._with_text_model()
         config._check_choices()
         config._check_numbers()
         config._check_together()
@@ -121,6 +133,27 @@ class ModelConfig:
             )
         return size
 
+    def _with_text_model(self) -> ModelConfig:
+        """The same with what follows from the text model."""
+        from vse_exp.models.pretrained_text import read_text_config
+
+        text_config = self.text_config
+        if text_config is None:
+            if self.text_model is None:
+                raise UserError(
+                    "model.encoder=pretrained needs model.text_model: a folder, package:NAME, or "
+                    "a name on the Hugging Face hub."
+                )
+            text_config = read_text_config(self.text_model)
+        transformer = text_config["transformer"]
+        size = next(transformer[key] for key in _HIDDEN_SIZES if key in transformer)
+        if self.dim_word not in (None, size):
+            raise UserError(
+                f"model.dim_word={self.dim_word}, and {self.text_model} has {size}: leave it out."
+            )
+        pooling = self.pooling or text_config["pooling"]
+        return replace(self, dim_word=size, pooling=pooling, text_config=text_config)
+
     def _check_choices(self) -> None:
         _check_choice("encoder", self.encoder, ENCODERS)
         _check_choice("image_encoder", self.image_encoder, IMAGE_ENCODERS)
@@ -143,17 +176,21 @@ class ModelConfig:
                 raise UserError(f"model.{name} is {share}, a share, and must lie in [0, 1).")
 
     def _check_together(self) -> None:
-        if self.encoder == "bow":
-            if self.dim_word not in (None, self.dim):
-                raise UserError(
-                    f"model.dim_word={self.dim_word} contradicts model.dim={self.dim}: with "
-                    "model.encoder=bow they are one size, so leave out model.dim_word."
-                )
-            if self.num_layers != 1:
-                raise UserError(
-                    f"model.num_layers={self.num_layers} means nothing for model.encoder=bow, "
-                    "which has no layers: leave it out."
-                )
+        if self.encoder == "bow" and self.dim_word not in (None, self.dim):
+            raise UserError(
+                f"model.dim_word={self.dim_word} contradicts model.dim={self.dim}: with "
+                "model.encoder=bow they are one size, so leave out model.dim_word."
+            )
+        if self.encoder in ("bow", "pretrained") and self.num_layers != 1:
+            raise UserError(
+                f"model.num_layers={self.num_layers} means nothing for "
+                f"model.encoder={self.encoder}: leave it out."
+            )
+        if self.encoder == "pretrained" and (self.word_dropout or self.word_vectors):
+            raise UserError(
+                "model.word_dropout and model.word_vectors mean nothing for "
+                "model.encoder=pretrained, which has its own words: leave them out."
+            )
         if self.bidirectional and self.encoder not in ("gru", "lstm"):
             raise UserError(
                 f"model.bidirectional=true means nothing for model.encoder={self.encoder}: "

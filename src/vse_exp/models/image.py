@@ -91,6 +91,6 @@ def _perceptron(config: ModelConfig) -> nn.Module:
     return nn.Sequential(first, nn.GELU(), nn.Dropout(config.mlp_dropout), last)
 
 
-def build_image_encoder(config: ModelConfig) -> nn.Module:
+def build_image_encoder(config: ModelConfig) -> ImageEncoder:
     """The image encoder that `config` names; its `dim_image` must be known."""
     return ImageEncoder(config)

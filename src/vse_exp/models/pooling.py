@@ -31,6 +31,13 @@ class MaxPooling(nn.Module):
         return _outside(vectors, lengths, -math.inf).amax(1)
 
 
+class FirstPooling(nn.Module):
+    """The vector of the first word, which is [CLS] in some pre-trained models."""
+
+    def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return vectors[:, 0]
+
+
 class LastPooling(nn.Module):
     """The vector of the last word, which is <eos>."""
 
@@ -113,6 +120,7 @@ _POOLINGS: dict[str, Callable[[int], nn.Module]] = {
     "sum": lambda dim: SumPooling(),
     "mean": lambda dim: MeanPooling(),
     "max": lambda dim: MaxPooling(),
+    "first": lambda dim: FirstPooling(),
     "last": lambda dim: LastPooling(),
     "attention": AttentionPooling,
     "gpo": lambda dim: GeneralizedPooling(),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.config import ModelConfig
@@ -26,7 +27,7 @@ class VSE(nn.Module):
     def __init__(
         self,
         config: ModelConfig,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | SubwordVocabulary,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()

@@ -1,0 +1,199 @@
+"""Pre-trained text models, with a tiny one made here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from vse_exp.data.subwords import SubwordVocabulary
+from vse_exp.errors import UserError
+from vse_exp.models.checkpoint import load_model, save_model
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.pretrained_text import PretrainedText, model_folder, read_subwords
+from vse_exp.models.sentence import start_from_pretrained
+from vse_exp.models.vse import VSE
+
+transformers = pytest.importorskip("transformers", reason="needs the extra `text`")
+
+PIECES = "[PAD] [UNK] [CLS] [SEP] a dog run ##s cat on the mat sits".split()
+CAPTIONS = ["A dog runs", "the cat sits on the mat", "", "a zebra runs on a mat", "a dog runs"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+
+    folder = tmp_path_factory.mktemp("text") / "tiny"
+    config = transformers.BertConfig(
+        vocab_size=len(PIECES),
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=12,
+    )
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(folder)
+    ids = {piece: place for place, piece in enumerate(PIECES)}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
+    ends = [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.enable_padding()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def model_of(folder: Path, **options: object) -> VSE:
+    values = {"encoder": "pretrained", "text_model": str(folder), "dim": 6, "dim_image": 4}
+    torch.manual_seed(1)
+    model = VSE(ModelConfig.from_dict({**values, **options}), read_subwords(str(folder)))
+    start_from_pretrained(model.sentence_encoder, model.vocabulary.words)
+    return model.eval()
+
+
+def encoder_of(model: VSE) -> PretrainedText:
+    assert isinstance(model.sentence_encoder, PretrainedText)
+    return model.sentence_encoder
+
+
+def test_pieces(folder: Path) -> None:
+    vocabulary = read_subwords(str(folder))
+    assert len(vocabulary) == len(PIECES)
+    assert vocabulary.words == PIECES
+    assert vocabulary.max_length == 12
+    assert vocabulary.tokenize("A dog runs") == ["a", "dog", "run", "##s"]
+    encoded = vocabulary.encode([*CAPTIONS, "a " * 50])
+    assert encoded.lengths.tolist() == [6, 8, 2, 9, 6, 12]
+    assert encoded.tokens[:6].tolist() == [2, 4, 5, 6, 7, 3]
+    again = SubwordVocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
+    assert again == vocabulary
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_encodes_as_the_transformer_itself(folder: Path, pooling: str) -> None:
+    model = model_of(folder, pooling=pooling)
+    reference = transformers.BertModel.from_pretrained(folder).eval()
+    rows = model.encode_sentences(CAPTIONS)
+    for row, caption in zip(rows, CAPTIONS, strict=True):
+        ids = torch.from_numpy(model.vocabulary.encode([caption]).tokens)[None]
+        with torch.no_grad():
+            states = reference(input_ids=ids).last_hidden_state[0]
+            pooled = states.mean(0) if pooling == "mean" else states[0]
+            mapped = encoder_of(model).projection(normalize(pooled, dim=0))
+        np.testing.assert_allclose(row, normalize(mapped, dim=0), atol=1e-6)
+
+
+def test_the_pooling_is_the_models_own(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "1_Pooling").mkdir()
+    (other / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (other / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
+    config = ModelConfig.from_dict({"encoder": "pretrained", "text_model": str(other)})
+    assert config.sentence_pooling == "first"
+    assert config.dim_word == 8
+    assert read_subwords(str(other)).max_length == 5
+
+
+def test_frozen_trains_its_map_alone(folder: Path) -> None:
+    model = model_of(folder).train()
+    assert not encoder_of(model).transformer.training
+    tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
+    model.embed_captions(tokens, lengths)[:, 0].sum().backward()
+    trained = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert trained == ["sentence_encoder.projection.weight", "sentence_encoder.projection.bias"]
+
+
+def test_not_frozen_trains_all_that_is_used(folder: Path) -> None:
+    model = model_of(folder, text_frozen=False).train()
+    assert encoder_of(model).transformer.training
+    tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
+    model.embed_captions(tokens, lengths)[:, 0].sum().backward()
+    for parameter in model.sentence_encoder.parameters():
+        assert parameter.grad is not None
+    names = [name for name, _ in model.sentence_encoder.named_parameters()]
+    assert any(name.startswith("transformer.") for name in names)
+    assert not any("pooler" in name for name in names)
+
+
+def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    model = model_of(folder)
+    encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS[:2])
+    expected = model.encode_sentences(CAPTIONS)
+    encoder.remember(captions, tmp_path)
+    np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
+    (file,) = tmp_path.glob("captions-*.npy")
+    np.testing.assert_allclose(np.linalg.norm(np.load(file), axis=1), 1, rtol=1e-5)
+
+    def fail(**_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(encoder.transformer, "forward", fail)
+    np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
+    tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
+    model.embed_captions(tokens, lengths).sum().backward()  # also after encoding
+    encoder.remember(captions, tmp_path)  # from the file
+    np.testing.assert_allclose(model.encode_sentences(CAPTIONS[:2]), expected[:2], atol=1e-6)
+    with pytest.raises(AssertionError, match="read again"):
+        model.encode_sentences(CAPTIONS)
+
+
+def test_other_weights_have_another_file(folder: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        encoder = encoder_of(model_of(folder))
+        with torch.no_grad():
+            next(encoder.transformer.parameters()).add_(seed)
+        encoder.remember(read_subwords(str(folder)).encode(CAPTIONS), tmp_path)
+    assert len(list(tmp_path.glob("captions-*.npy"))) == 2
+
+
+def test_a_checkpoint_does_not_need_the_folder(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved)
+    model = model_of(moved)
+    save_model(model, tmp_path / "model.ckpt")
+    shutil.rmtree(moved)
+    loaded = load_model(tmp_path / "model.ckpt")
+    rows = loaded.encode_sentences(CAPTIONS)
+    np.testing.assert_allclose(rows, model.encode_sentences(CAPTIONS), atol=1e-6)
+
+
+def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
+    pretrained = {"encoder": "pretrained", "text_model": str(folder)}
+    for values, said in [
+        ({"encoder": "pretrained"}, "needs model.text_model"),
+        (pretrained | {"dim_word": 9}, "leave it out"),
+        (pretrained | {"word_dropout": 0.1}, "which has its own words"),
+        (pretrained | {"num_layers": 2}, "model.num_layers=2"),
+        (pretrained | {"pooling": "gpo"}, "choose one of mean, first"),
+        (pretrained | {"text_model": str(tmp_path)}, "no config.json"),
+        (pretrained | {"text_model": "package:no_such_package"}, "pip install it"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            ModelConfig.from_dict(values)
+
+
+def test_a_model_inside_a_package(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    import shutil
+
+    package = tmp_path / "some_text_model"
+    shutil.copytree(folder, package / "files")
+    (package / "files" / "1_Pooling").mkdir()
+    (package / "files" / "1_Pooling" / "config.json").write_text("{}")
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert model_folder("package:some_text_model") == package / "files"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embeddings import random_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embeddings import random_pairs
 from vse_exp.errors import UserError
 from vse_exp.losses import HardestHingeLoss, HingeLoss
 
@@ -68,7 +68,7 @@ def test_schedule(options, progress, weight):
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match="both given"):
+    with pytest.raises(UserError, match=r"both given"):
         HardestHingeLoss(warmup_epochs=1, warmup_steps=10)
-    with pytest.raises(UserError, match="loss.warmup is 'ramp': choose linear or switch"):
+    with pytest.raises(UserError, match=r"loss.warmup is 'ramp': choose linear or switch"):
         HardestHingeLoss(warmup="ramp")  # type: ignore[arg-type]

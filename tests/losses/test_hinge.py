@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embeddings import random_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embeddings import random_pairs
 from vse_exp.errors import UserError
 from vse_exp.losses import HingeLoss
 
@@ -18,7 +18,8 @@ def by_loops(images, captions, ids, margin, masked=True, measure="cosine"):
     def score(i, j):
         if measure == "cosine":
             return float(images[i] @ captions[j])
-        return -sum(max(0.0, float(c - v)) ** 2 for v, c in zip(images[i], captions[j]))
+        pairs = zip(images[i], captions[j], strict=True)
+        return -sum(max(0.0, float(caption - image)) ** 2 for image, caption in pairs)
 
     total = 0.0
     for i in range(len(images)):

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from embeddings import random_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
+from embeddings import random_pairs
 from vse_exp.errors import UserError
 from vse_exp.losses import InfoNCELoss
 
@@ -79,9 +79,9 @@ def test_a_fixed_temperature_has_no_gradient():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match="loss.temperature is 0"):
+    with pytest.raises(UserError, match=r"loss.temperature is 0"):
         InfoNCELoss(temperature=0)
     with pytest.raises(UserError, match=r"\[0.01, 1.0\]"):
         InfoNCELoss(temperature=2)
-    with pytest.raises(UserError, match="loss.label_smoothing is 1"):
+    with pytest.raises(UserError, match=r"loss.label_smoothing is 1"):
         InfoNCELoss(label_smoothing=1)

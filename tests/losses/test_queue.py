@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embeddings import random_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embeddings import random_pairs
 from vse_exp.errors import UserError
 from vse_exp.losses import (
     HardestHingeLoss,
@@ -103,5 +103,5 @@ def test_it_is_used_from_its_first_step_and_tells_its_loss_of_progress():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match="loss.size, the length of the queue, is 0"):
+    with pytest.raises(UserError, match=r"loss.size, the length of the queue, is 0"):
         QueuedLoss(HingeLoss(), size=0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embeddings import random_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from embeddings import random_pairs
 from vse_exp.losses import Past, SigmoidLoss
 
 

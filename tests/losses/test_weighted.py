@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from embeddings import random_pairs
 
+from embeddings import random_pairs
 from vse_exp.errors import UserError
 from vse_exp.losses import HardestHingeLoss, HingeLoss, InfoNCELoss, WeightedSum
 
@@ -26,7 +26,7 @@ def test_schedules_are_told():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match="loss.losses names a and loss.weights b"):
+    with pytest.raises(UserError, match=r"loss.losses names a and loss.weights b"):
         WeightedSum({"a": HingeLoss()}, {"b": 1.0})
-    with pytest.raises(UserError, match="loss.losses names none"):
+    with pytest.raises(UserError, match=r"loss.losses names none"):
         WeightedSum({}, {})

@@ -1,4 +1,4 @@
-"""Random contrastive items: a few negatives a pair instead of all others (the paper's section 2.2)."""
+"""Random contrastive items (the 2014 paper, section 2.2): a few negatives a pair, not all."""
 
 from __future__ import annotations
 

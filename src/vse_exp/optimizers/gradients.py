@@ -42,8 +42,10 @@ def add_weight_decay(parameters: Iterable[nn.Parameter], decay: float) -> Tensor
 
     The original's weight decay, which is part of its cost: to be called before clipping.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in trained:
+    squares = []
+    for parameter in parameters:
+        if not parameter.requires_grad:
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         if parameter.grad.is_sparse:
@@ -51,5 +53,6 @@ def add_weight_decay(parameters: Iterable[nn.Parameter], decay: float) -> Tensor
                 "decay_c decays every row of the word vectors, and optimizer=lazy_adam updates few "
                 "of them: set decay_c=0, or take optimizer=adam."
             )
-    torch._foreach_add_([parameter.grad for parameter in trained], trained, alpha=2 * decay)
-    return decay * torch.stack(torch._foreach_norm(trained)).square().sum()
+        parameter.grad.add_(parameter, alpha=2 * decay)
+        squares.append(torch.linalg.vector_norm(parameter).square())
+    return decay * torch.stack(squares).sum()

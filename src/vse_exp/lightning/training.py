@@ -97,7 +97,12 @@ def _train(
     module = RetrievalModule(
         build_model(_plain(cfg.model), datamodule),
         build(cfg.loss),
-        partial(build_optimizer, factory=build(cfg.optimizer)),
+        partial(
+            build_optimizer,
+            factory=build(cfg.optimizer),
+            lr_scales=_plain(cfg.lr_scales),
+            decay_weights_only=cfg.decay_weights_only,
+        ),
         build(cfg.scheduler) if cfg.scheduler else None,
         decay_c=cfg.decay_c,
         grad_clip=cfg.grad_clip,

@@ -25,6 +25,10 @@ from vse_exp.models.vse import VSE
 OPTIONS = ("n_words", "dim", "dim_word", "dim_image", "encoder")
 BOW = ("Wemb", "ff_image_W", "ff_image_b")
 GRU = (*BOW, *(f"encoder_{name}" for name in ("W", "b", "U", "Wx", "bx", "Ux")))
+UNKNOWN_KEYS = (
+    "num_layers", "bidirectional", "image_encoder", "similarity", "absolute", "unit_images"
+)  # fmt: skip
+"""Keys of ours that it does not have."""
 EMBEDDING = "sentence_encoder.embedding.weight"
 RECURRENCE = "sentence_encoder.recurrence."
 IMAGE = "image_encoder.projection."
@@ -121,7 +125,7 @@ def write_original(model: VSE, path: str | os.PathLike[str]) -> None:
 
 def _check_expressible(model: VSE) -> None:
     config, plain = model.config, ModelConfig()
-    for key in ("num_layers", "bidirectional", "image_encoder", "similarity", "absolute"):
+    for key in UNKNOWN_KEYS:
         if getattr(config, key) != getattr(plain, key):
             raise UserError(
                 f"The original has no model.{key}={getattr(config, key)}: it cannot be written so."

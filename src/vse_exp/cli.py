@@ -42,11 +42,18 @@ def user_message(error: BaseException) -> str | None:
     return None
 
 
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at the time, which a progress bar may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def show_log() -> None:
     """The program's own log, from INFO on, plain on standard error."""
     logger = logging.getLogger("vse_exp")
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        logger.addHandler(_StandardError())
         logger.setLevel(logging.INFO)
         logger.propagate = False
 

@@ -1,0 +1,146 @@
+"""The commands as a user types them: one sentence for a mistake, exit status 1, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vse_exp.train import main as train_main
+
+
+def call(monkeypatch, entry, *arguments: str) -> int:
+    """Run an entry in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["vse_exp", *arguments])
+    try:
+        entry()
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    return 0
+
+
+SHORT = ["data=custom", "data.name=tiny", "data.batch_size=8", "model.dim=8", "max_epochs=1",
+         "valid_freq=4", "progress=false"]  # fmt: skip
+
+
+@pytest.fixture
+def trained(tiny, tmp_path, monkeypatch) -> Path:
+    """A run folder of a short training by command."""
+    run = tmp_path / "run"
+    folders = [f"paths.data_dir={tiny}", f"paths.run_dir={run}"]
+    assert call(monkeypatch, train_main, *SHORT, *folders) == 0
+    return run
+
+
+def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
+    from vse_exp.evaluate import main as evaluate_main
+
+    expected = json.loads((trained / "results.json").read_text())
+    best = trained / "checkpoints" / "best.ckpt"
+    data = ["data=custom", "data.name=tiny", f"paths.data_dir={tiny}"]
+    output, ranks = tmp_path / "out.json", tmp_path / "ranks.npz"
+    arguments = [f"checkpoint={best}", *data, f"output={output}", f"ranks={ranks}"]
+    assert call(monkeypatch, evaluate_main, *arguments) == 0
+    found = json.loads(output.read_text())
+    assert found["rsum"] == pytest.approx(expected["test"]["rsum"])
+    assert found["protocol"].startswith("tiny test, 12 images x 36 captions, full gallery")
+    with np.load(ranks) as saved:
+        assert 100 * (saved["search_ranks"] < 5).mean() == pytest.approx(found["sR@5"])
+    folds = [f"checkpoint={best}", *data, "protocol=folds", "n_images=4", f"output={output}"]
+    assert call(monkeypatch, evaluate_main, *folds) == 0
+    assert "mean of 3 folds of 4 images x 12 captions" in json.loads(output.read_text())["protocol"]
+    ensemble = [f"checkpoint=[{best},{best}]", *data, f"output={tmp_path / 'out.csv'}"]
+    assert call(monkeypatch, evaluate_main, *ensemble) == 0
+    assert (tmp_path / "out.csv").read_text().startswith("aR@1,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.encoder=rnn"], "Unknown model.encoder=rnn: choose one of bow, gru, lstm"),
+        (["loss=hinge", "loss.margin=1.5"], "loss.margin is 1.5, and must lie in (0, 1]"),
+        (["model.encoder=bow", "model.dim_word=5"], "contradicts model.dim=8"),
+        (["data.name=elsewhere"], "No train split of data set 'elsewhere'"),
+    ],
+)
+def test_mistakes_in_training(tiny, tmp_path, monkeypatch, capsys, arguments, message):
+    folders = [f"paths.data_dir={tiny}", f"paths.run_dir={tmp_path / 'run'}"]
+    assert call(monkeypatch, train_main, *SHORT, *folders, *arguments) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "checkpoint=… is required"),
+        (["checkpoint=nowhere.ckpt"], "No checkpoint nowhere.ckpt"),
+        (["checkpoint={other}"], "was not written by vse_exp"),
+        (["checkpoint={noise}"], "is no readable checkpoint"),
+        (["checkpoint={best}", "protocol=best"], "Unknown protocol"),
+        (["checkpoint={best}", "split=val"], "No val split of data set 'tiny'"),
+        (["checkpoint={best}", "output=x.txt"], "ends neither in .json nor in .csv"),
+    ],
+)
+def test_mistakes_in_evaluation(trained, tiny, tmp_path, monkeypatch, capsys, arguments, message):
+    import torch
+
+    from vse_exp.evaluate import main as evaluate_main
+
+    torch.save({"weights": 1}, tmp_path / "other.ckpt")
+    (tmp_path / "noise.ckpt").write_bytes(b"noise" * 100)
+    paths = {
+        "other": tmp_path / "other.ckpt",
+        "noise": tmp_path / "noise.ckpt",
+        "best": trained / "checkpoints" / "best.ckpt",
+    }
+    capsys.readouterr()
+    data = ["data=custom", "data.name=tiny", f"paths.data_dir={tiny}"]
+    given = [argument.format(**paths) for argument in arguments]
+    assert call(monkeypatch, evaluate_main, *data, *given) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+
+
+def test_loading_needs_neither_lightning_nor_hydra(trained):
+    code = (
+        "import sys, vse_exp;"
+        f"model = vse_exp.load_model({str(trained / 'checkpoints' / 'best.ckpt')!r});"
+        "assert model.encode_sentences(['a dog']).shape == (1, 8);"
+        "found = {'lightning', 'hydra', 'omegaconf', 'wandb'} & set(sys.modules);"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+def test_a_sweep_lists_the_job_that_failed_and_goes_on(tiny, tmp_path, monkeypatch, capfd):
+    runs = tmp_path / "runs"
+    folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={runs}"]
+    arguments = ["-m", *SHORT, *folders, "loss=hinge", "loss.margin=0.1,7,0.2"]
+    assert call(monkeypatch, train_main, *arguments) == 0
+    assert len(list(runs.rglob("results.json"))) == 2
+    (failed,) = runs.rglob("failed.txt")
+    assert "loss.margin is 7" in failed.read_text()
+    assert "1 of the jobs failed:" in capfd.readouterr().err
+    assert call(monkeypatch, train_main, *arguments) == 0
+    assert capfd.readouterr().err.count("is finished already") == 2
+
+
+def test_a_sweep_refuses_processes_that_would_sweep_again(tiny, tmp_path, monkeypatch, capfd):
+    folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={tmp_path / 'runs'}"]
+    assert call(monkeypatch, train_main, "-m", *SHORT, *folders, "trainer=ddp", "seed=1") != 0
+
+
+def test_the_list_of_verbs(capsys, monkeypatch):
+    from vse_exp.__main__ import main
+
+    monkeypatch.setattr(sys, "argv", ["vse_exp"])
+    assert main() == 0
+    assert "evaluate" in capsys.readouterr().out

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import write_dataset
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import vse_exp.train  # noqa: F401  (registers a resolver)
+from conftest import write_dataset
 from vse_exp.cli import config_dir
 from vse_exp.lightning.training import train
 from vse_exp.models.config import ModelConfig

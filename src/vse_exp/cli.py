@@ -56,6 +56,10 @@ def show_log() -> None:
         logger.addHandler(_StandardError())
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    # Hydra's logging set-up, once a job, disables loggers that exist already
+    for name, known in logging.root.manager.loggerDict.items():
+        if name.startswith("vse_exp") and isinstance(known, logging.Logger):
+            known.disabled = False
 
 
 def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:

@@ -177,7 +177,7 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
     for values, said in [
         ({"encoder": "pretrained"}, "needs model.text_model"),
         (pretrained | {"dim_word": 9}, "leave it out"),
-        (pretrained | {"word_dropout": 0.1}, "which has its own words"),
+        (pretrained | {"word_vectors": "glove.txt"}, "which has its own words"),
         (pretrained | {"num_layers": 2}, "model.num_layers=2"),
         (pretrained | {"pooling": "gpo"}, "choose one of mean, first"),
         (pretrained | {"text_model": str(tmp_path)}, "no config.json"),

@@ -47,7 +47,7 @@ class ModelConfig:
     dropout: float = 0.0
     """Share of values dropped in training, between layers and in the sentence vector."""
     word_dropout: float = 0.0
-    """Share of words that are read as unknown in training."""
+    """Share of words that training reads as unknown; not for `pretrained`, which has its own."""
     recurrent_bias: bool = False
     """A second bias on the recurrent product (torch's and VSE++'s GRU; the original has none)."""
     word_vectors: str | None = None
@@ -186,10 +186,10 @@ class ModelConfig:
                 f"model.num_layers={self.num_layers} means nothing for "
                 f"model.encoder={self.encoder}: leave it out."
             )
-        if self.encoder == "pretrained" and (self.word_dropout or self.word_vectors):
+        if self.encoder == "pretrained" and self.word_vectors is not None:
             raise UserError(
-                "model.word_dropout and model.word_vectors mean nothing for "
-                "model.encoder=pretrained, which has its own words: leave them out."
+                "model.word_vectors means nothing for model.encoder=pretrained, which has its own "
+                "words: leave it out."
             )
         if self.bidirectional and self.encoder not in ("gru", "lstm"):
             raise UserError(

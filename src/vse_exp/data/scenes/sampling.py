@@ -47,7 +47,7 @@ def scene_name(seed: int, split: str, index: int) -> str:
 
 def named_scene(name: str) -> Scene | None:
     """The scene whose picture has that file name, or None where the name is none of ours."""
-    found = re.fullmatch(rf"scene_(\d+)_({'|'.join(SPLITS)})_(\d+)\.png", name, re.ASCII)
+    found = re.fullmatch(r"scene_(\d{1,18})_(train|dev|test)_(\d{1,18})\.png", name, re.ASCII)
     return sample_scene(int(found[1]), found[2], int(found[3])) if found else None
 
 

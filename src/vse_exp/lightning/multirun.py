@@ -16,7 +16,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vse_exp.cli import user_message
+from vse_exp.cli import show_log, user_message
 from vse_exp.errors import UserError
 from vse_exp.files import write_text
 
@@ -76,6 +76,7 @@ class ReportFailures(Callback):
             for path in sorted(Path(config.hydra.sweep.dir).rglob(FAILED))
             if path.stat().st_mtime >= self.started
         ]
+        show_log()
         if found:
             log.error("%d of the jobs failed:", len(found))
         for path in found:

@@ -22,9 +22,7 @@ from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 
-OPTIONS = ("n_words", "dim", "dim_word", "dim_image", "encoder")
-BOW = ("Wemb", "ff_image_W", "ff_image_b")
-GRU = (*BOW, *(f"encoder_{name}" for name in ("W", "b", "U", "Wx", "bx", "Ux")))
+SIZES = ("n_words", "dim", "dim_word", "dim_image")
 UNKNOWN_KEYS = (
     "num_layers", "bidirectional", "image_encoder", "similarity", "absolute", "unit_images"
 )  # fmt: skip
@@ -41,21 +39,14 @@ def load_original(path: str | os.PathLike[str]) -> VSE:
     one of the three files is missing, broken, or does not fit the others.
     """
     options = _options(f"{path}.pkl")
-    weights = _weights(Path(path), str(options["encoder"]))
-    n_words = int(options["n_words"])
-    if len(weights["Wemb"]) != n_words:
-        raise UserError(f"{path} has {len(weights['Wemb'])} words, and {path}.pkl says {n_words}.")
-    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", n_words), "split")
+    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", options["n_words"]), "split")
     config = ModelConfig.from_dict(
         {key: options[key] for key in ("dim", "dim_word", "dim_image", "encoder")}
         | {"normalize_images": False}
     )
+    weights = _weights(Path(path), _shapes(options))
     model = VSE(config, vocabulary)
-    try:
-        model.load_state_dict(to_state_dict(weights))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"The arrays of {path} do not fit its options: {reason}") from error
+    model.load_state_dict(to_state_dict(weights))
     return model
 
 
@@ -144,29 +135,58 @@ def _check_expressible(model: VSE) -> None:
 
 
 def _options(path: str) -> dict[str, Any]:
-    options = load_data(path)
-    missing = [key for key in OPTIONS if key not in options] if isinstance(options, dict) else "all"
-    if missing:
-        raise UserError(f"{path} lacks the options {missing}: it belongs to another program.")
+    """The options that say what the model is; there are others, not always the same."""
+    found = load_data(path)
+    options = found if isinstance(found, dict) else {}
+    wrong = [key for key in SIZES if not isinstance(options.get(key), int)]
+    wrong += [key for key in SIZES if key not in wrong and not 0 < options[key] < 1 << 31]
+    if options.get("encoder") not in ("bow", "gru"):
+        wrong.append("encoder")
+    if wrong:
+        raise UserError(
+            f"{path} does not say which {', '.join(wrong)} the model has: it is no option file of "
+            "the original."
+        )
     return options
 
 
-def _weights(path: Path, encoder: str) -> dict[str, np.ndarray]:
+def _shapes(options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The arrays that `X.npz` holds, beside others (model.py, `init_params`)."""
+    n_words, dim, dim_word, dim_image = (options[key] for key in SIZES)
+    shapes: dict[str, tuple[int, ...]] = {
+        "Wemb": (n_words, dim_word),
+        "ff_image_W": (dim_image, dim),
+        "ff_image_b": (dim,),
+    }
+    if options["encoder"] == "gru":
+        for name, rows in {"W": (dim_word,), "U": (dim,), "b": ()}.items():
+            shapes[f"encoder_{name}"] = (*rows, 2 * dim)
+            shapes[f"encoder_{name}x"] = (*rows, dim)
+    return shapes
+
+
+def _weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            weights = {name: arrays[name] for name in arrays.files}
+            weights = {name: arrays[name] for name in shapes if name in arrays.files}
     except Exception as error:  # zipfile and numpy raise many kinds for a broken file
         raise UserError(f"{path} is no readable .npz ({error}).") from error
-    missing = sorted(set(GRU if encoder == "gru" else BOW) - set(weights))
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: it is no {encoder} of the original.")
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise UserError(f"{path} has no {name}, which its options ask for.")
+        found = weights[name]
+        if found.shape != shape or found.dtype.kind != "f":
+            raise UserError(
+                f"{name} of {path} is {found.dtype} {found.shape}, and its options ask for "
+                f"{shape}: the files are of different models."
+            )
     return weights
 
 
 def _words(path: str, n_words: int) -> list[str]:
     """Words by id; those whose id lies outside the table are left out, and so unknown."""
     dictionary = load_data(path)
-    if not isinstance(dictionary, dict):
+    if not isinstance(dictionary, dict) or not all(isinstance(i, int) for i in dictionary.values()):
         raise UserError(f"{path} is no dictionary of words.")
     by_id = {number: utf8(str(word)) for word, number in dictionary.items()}
     try:

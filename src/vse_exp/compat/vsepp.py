@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from vse_exp.compat.unpickling import load_data, utf8
+from vse_exp.compat.unpickling import Holder, load_data, utf8
 from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.config import ModelConfig
@@ -121,26 +119,19 @@ def _find_vocabulary(folder: Path, data_name: str) -> Path:
 def _words(path: Path, rows: int) -> list[str]:
     """Our list of words: <start>, then its words in the order of their ids."""
 
-    class VocabularyData:
-        """Takes the attributes of a pickled `Vocabulary`; made anew, so that no file changes it."""
-
-        word2idx: Mapping[str, int]
-
-    def reconstruct(kind: Any, base: Any, state: Any) -> VocabularyData:
-        """How Python 2 makes an object before it gives it its attributes."""
-        return VocabularyData()
-
     vocabulary = load_data(
         path,
         {
-            ("__main__", "Vocabulary"): VocabularyData,
-            ("vocab", "Vocabulary"): VocabularyData,
-            ("copy_reg", "_reconstructor"): reconstruct,
-            ("__builtin__", "object"): object,
+            ("__main__", "Vocabulary"): Holder,
+            ("vocab", "Vocabulary"): Holder,
+            # how Python 2 makes an object before it gives it its attributes
+            ("copy_reg", "_reconstructor"): Holder,
+            ("__builtin__", "object"): Holder,
         },
     )
-    ids = getattr(vocabulary, "word2idx", None)
-    if not isinstance(ids, dict):
+    attributes = vocabulary.state if isinstance(vocabulary, Holder) else None
+    ids = attributes.get("word2idx") if isinstance(attributes, dict) else None
+    if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
         raise UserError(f"{path} holds no vocabulary of VSE++ (no word2idx).")
     by_id = {number: utf8(str(word)) for word, number in ids.items()}
     if sorted(by_id) != list(range(rows)) or by_id[START] != "<start>":

@@ -48,6 +48,8 @@ class RetrievalModule(LightningModule):
         self.decay_c = decay_c
         self.grad_clip = grad_clip
         self.grad_norm = torch.zeros(())
+        # Lightning keeps what is logged in float32 only
+        self.test_metrics: dict[str, float] = {}
         self.averaged: AveragedModel | None = None
         if ema is not None:
             average = get_ema_multi_avg_fn(ema)
@@ -96,7 +98,8 @@ class RetrievalModule(LightningModule):
         self.update_metric(batch)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict({f"test/{name}": value for name, value in self.metric.compute().items()})
+        self.test_metrics = self.metric.compute()
+        self.log_dict({f"test/{name}": value for name, value in self.test_metrics.items()})
         self.metric.reset()
 
     def update_metric(self, batch: ImageBatch | CaptionBatch) -> None:

@@ -191,11 +191,10 @@ def _final_results(
     trainer.strategy.barrier("best checkpoint")
     if folder.best.is_file():
         module.evaluated_model.load_state_dict(load_model(folder.best).state_dict())
-    test = trainer.test(module, datamodule=datamodule, verbose=False)[0]
+    trainer.test(module, datamodule=datamodule, verbose=False)
     return {
         "dev": validation.best | {"protocol": _protocol(datamodule, "dev")},
-        "test": {name.removeprefix("test/"): value for name, value in test.items()}
-        | {"protocol": _protocol(datamodule, "test")},
+        "test": module.test_metrics | {"protocol": _protocol(datamodule, "test")},
     }
 
 

@@ -60,8 +60,11 @@ def row_chunks(array: np.ndarray) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(array), step)]
 
 
-def open_features(path: str | os.PathLike[str]) -> np.ndarray:
-    """Memory-map a `.npy` of features. UserError: missing, truncated, wrong dtype or shape."""
+def open_features(path: str | os.PathLike[str], single: bool = False) -> np.ndarray:
+    """Memory-map a `.npy` of features; `single` also takes one vector, as one row.
+
+    UserError: missing, truncated, wrong dtype or shape.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"No feature file {path}: give a .npy with one row an image.")
@@ -77,6 +80,8 @@ def open_features(path: str | os.PathLike[str]) -> np.ndarray:
         raise UserError(
             f"{path} holds {array.dtype}, and features are float16, float32 or float64: convert it."
         )
+    if single and array.ndim == 1:
+        array = array[None]
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise UserError(
             f"{path} has shape {array.shape}, and features are (n_images, dim_image) or "

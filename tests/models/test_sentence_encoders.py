@@ -223,6 +223,14 @@ def test_encoders_learn_nothing_for_padding() -> None:
     assert not module.embedding.weight[PAD].any()
 
 
+@pytest.mark.parametrize("encoder", ["bow", "gru", "lstm", "transformer"])
+def test_no_captions(encoder: str) -> None:
+    module = encoder_of(encoder=encoder, dim_word=None)
+    tokens = torch.zeros(0, 1, dtype=torch.int64)
+    assert module(tokens).shape == (0, 6)
+    assert module(tokens, torch.zeros(0, dtype=torch.int64)).shape == (0, 6)
+
+
 def test_the_pooling_of_an_encoder_is_its_own_unless_named() -> None:
     config = ModelConfig.from_dict({"encoder": "bow"})
     assert config.sentence_pooling == "sum"

@@ -268,6 +268,7 @@ def _quiet_lightning() -> Iterator[None]:
             ".*`val_dataloader`.*",
             ".*LeafSpec.*",
             ".*is smaller than the logging interval.*",
+            ".*in eval mode at the start of training.*",  # frozen encoders are
         ):
             warnings.filterwarnings("ignore", message=message)
         yield

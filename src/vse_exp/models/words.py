@@ -59,6 +59,8 @@ class WordEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Ids (B, T) int64, of which the first `lengths` (B,) count, to vectors (B, dim)."""
+        if len(tokens) == 0:  # a process may be left without captions to evaluate
+            return self.embedding.weight.new_zeros(0, self.config.dim)
         if self.training and self.config.word_dropout:
             tokens = drop_words(tokens, self.config.word_dropout)
         return dropout(self.encode(tokens, lengths), self.config.dropout, self.training)

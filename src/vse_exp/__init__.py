@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vse_exp.evaluation.metrics import i2t, t2i
     from vse_exp.models.checkpoint import load_model, save_model
     from vse_exp.models.vse import VSE
+    from vse_exp.retrieval.regularities import regularities
 
 __version__ = "0.1.0"
 
@@ -27,11 +28,21 @@ _PUBLIC = {
     "evalrank": "vse_exp.evaluation.evaluator",
     "i2t": "vse_exp.evaluation.metrics",
     "load_model": "vse_exp.models.checkpoint",
+    "regularities": "vse_exp.retrieval.regularities",
     "save_model": "vse_exp.models.checkpoint",
     "t2i": "vse_exp.evaluation.metrics",
 }
 
-__all__ = ["VSE", "UserError", "evalrank", "i2t", "load_model", "save_model", "t2i"]
+__all__ = [
+    "VSE",
+    "UserError",
+    "evalrank",
+    "i2t",
+    "load_model",
+    "regularities",
+    "save_model",
+    "t2i",
+]
 
 
 def __getattr__(name: str) -> Any:

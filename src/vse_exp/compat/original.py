@@ -167,7 +167,8 @@ def _shapes(options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # opened here, as numpy leaves a file open that is broken
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in shapes if name in arrays.files}
     except Exception as error:  # zipfile and numpy raise many kinds for a broken file
         raise UserError(f"{path} is no readable .npz ({error}).") from error

@@ -20,6 +20,8 @@ METRICS = (
     "test.sR@1", "test.sR@5", "test.sR@10", "test.sMedr", "parameters", "seconds",
 )  # fmt: skip
 
+SHORT = ("dev.rsum", "test.rsum", "test.aR@1", "test.sR@1")
+
 # keys that differ between runs of one configuration
 _OF_A_RUN = ("seed", "paths.", "logger.", "resume", "progress", "disp_freq", "trainer.devices")
 
@@ -85,7 +87,7 @@ def table_rows(groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> lis
     """Rows of text: the settings, finished of all runs, then each metric as mean ± deviation."""
     rows: list[dict[str, str]] = []
     for group in groups:
-        row = {key: str(value) for key, value in group.settings.items()}
+        row = {key: "" if value is None else str(value) for key, value in group.settings.items()}
         finished = sum(run.status == "finished" for run in group.runs)
         row["runs"] = f"{finished}/{len(group.runs)}"
         rows.append(row | {metric: _figure(group, metric) for metric in metrics})
@@ -102,11 +104,15 @@ def _figure(group: Group, metric: str) -> str:
 
 
 def rich_table(rows: Sequence[dict[str, str]]) -> Table:
+    """For a terminal, which has no room for all: settings, runs, and the metrics of SHORT."""
+    columns = [column for column in (rows[0] if rows else ()) if column not in METRICS]
     table = Table()
-    for column in rows[0] if rows else ():
-        table.add_column(column, justify="right" if "R@" in column or "rsum" in column else "left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for column in SHORT:
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[column] for column in (*columns, *SHORT)))
     return table
 
 

@@ -50,9 +50,7 @@ def test_an_offline_wandb_run(tiny, tmp_path):
     assert run.run_id == (tmp_path / "run" / "wandb_id").read_text().strip()
     assert (run.run_group, run.job_type, list(run.tags)) == ("train", "train", ["a", "b"])
     keys = {
-        item.key or item.nested_key[0]
-        for history in records["history"]
-        for item in history.item
+        item.key or item.nested_key[0] for history in records["history"] for item in history.item
     }
     assert keys >= {
         "train/loss", "train/lr", "train/grad_norm", "train/captions_per_second", "train/epoch",

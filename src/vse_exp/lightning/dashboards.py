@@ -187,8 +187,8 @@ def _wandb_histograms(logger: WandbLogger, annotation: Tensor, search: Tensor) -
 
     logger.experiment.log(
         {
-            "ranks/annotation": wandb.Histogram(annotation.numpy()),
-            "ranks/search": wandb.Histogram(search.numpy()),
+            "ranks/annotation": wandb.Histogram(annotation.tolist()),
+            "ranks/search": wandb.Histogram(search.tolist()),
         }
     )
 

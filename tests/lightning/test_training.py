@@ -62,7 +62,7 @@ def test_a_finished_run_is_not_repeated(tiny, tmp_path, caplog):
 
 @pytest.mark.parametrize("stop_at", [3, 10, 12, 17])
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tiny, tmp_path, monkeypatch, stop_at):
-    options = ["model.encoder=gru", "ema=0.9", "scheduler=cosine", "loss.ncon=2"]
+    options = ["model.encoder=gru", "ema=0.9", "loss=hinge", "loss.ncon=2"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = train(configuration(tiny, whole, *options))
 

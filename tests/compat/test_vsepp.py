@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -161,9 +163,49 @@ def test_code_in_a_checkpoint_is_not_run(folder: Path) -> None:
 
     class Evil:
         def __reduce__(self) -> Any:
-            return (Path.touch, (marker,))
+            return (os.system, (f"touch {marker}",))
 
-    torch.save({"opt": Evil(), "model": []}, folder / "model_best.pth.tar")
-    with pytest.raises(UserError, match="no readable VSE"):
-        load_vsepp(folder / "model_best.pth.tar")
+    path = folder / "model_best.pth.tar"
+    for zipped in (True, False):
+        torch.save({"opt": Evil(), "model": []}, path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(UserError, match=r"asks for (posix|nt)\.system, which is not data"):
+            load_vsepp(path)
     assert not marker.exists()
+
+
+class Python2(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes str as the byte strings of Python 2."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def save_str(self, text: str) -> None:
+        content = text.encode()
+        self.write(pickle.SHORT_BINSTRING + bytes([len(content)]) + content)
+        self.memoize(text)
+
+    dispatch[str] = save_str
+
+
+def test_files_of_old_torch_and_python_2(golden: Path, folder: Path) -> None:
+    path = folder / "model_best.pth.tar"
+    expected = load_vsepp(path).encode_sentences(["a dog runs"])
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(path, weights_only=True)
+    old: Any = SimpleNamespace(
+        __name__="old",
+        Pickler=Python2,
+        dump=lambda content, file, protocol: Python2(file, protocol).dump(content),
+    )
+    torch.save(content, path, pickle_module=old, _use_new_zipfile_serialization=False)
+    assert b"U\x05epoch" in path.read_bytes()
+    np.testing.assert_array_equal(load_vsepp(path).encode_sentences(["a dog runs"]), expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("num_layers", "1"), ("measure", ["order"]), ("use_abs", 1), ("data_name", None)],
+)
+def test_options_of_other_types(folder: Path, key: str, value: object) -> None:
+    path = rewrite(folder, lambda content: setattr(content["opt"], key, value))
+    with pytest.raises(UserError, match="of another program"):
+        load_vsepp(path)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,14 +21,24 @@ from vse_exp.errors import UserError
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 
-START, END, UNKNOWN, FIRST = 1, 2, 3, 4
-"""Its ids."""
+MARKS = ["<pad>", "<start>", "<end>", "<unk>"]
+"""Its first ids; words follow."""
 WEIGHTS = {
     "fc.weight": "image_encoder.projection.weight",
     "fc.bias": "image_encoder.projection.bias",
     "embed.weight": "sentence_encoder.embedding.weight",
 }
 """Its names and ours, but for `rnn.X`, our `sentence_encoder.recurrence.X`."""
+DIMENSIONS = {"fc.weight": 2, "fc.bias": 1, "embed.weight": 2, "rnn.weight_hh_l0": 2}
+"""Weights that say how large the model is."""
+OPTIONS = {
+    "data_name": "",
+    "num_layers": 1,
+    "no_imgnorm": False,
+    "measure": "cosine",
+    "use_abs": False,
+}
+"""Its options that say what the model is, with its defaults."""
 
 
 def load_vsepp(
@@ -39,27 +51,27 @@ def load_vsepp(
     """
     path = Path(path)
     options, weights = _read(path)
-    name = str(getattr(options, "data_name", ""))
     if vocabulary_path is None:
-        vocabulary_path = _find_vocabulary(path.parent, name)
+        vocabulary_path = _find_vocabulary(path.parent, options["data_name"])
     table = weights["embed.weight"]
     words = _words(Path(vocabulary_path), len(table))
+    ours = [MARKS.index(mark) for mark in ("<end>", "<unk>", "<start>")]  # behind PAD
     weights["embed.weight"] = torch.cat(
-        [torch.zeros_like(table[:1]), table[[END, UNKNOWN, START]], table[FIRST:]]
+        [torch.zeros_like(table[:1]), table[ours], table[len(MARKS) :]]
     )
-    normalized = not getattr(options, "no_imgnorm", False)
+    normalized = not options["no_imgnorm"]
     config = ModelConfig.from_dict(
         {
             "encoder": "gru",
             "dim": weights["rnn.weight_hh_l0"].shape[1],
             "dim_word": table.shape[1],
             "dim_image": weights["fc.weight"].shape[1],
-            "num_layers": int(getattr(options, "num_layers", 1)),
+            "num_layers": options["num_layers"],
             "recurrent_bias": True,
             "normalize_images": normalized,
             "unit_images": normalized,
-            "similarity": str(getattr(options, "measure", "cosine")),
-            "absolute": bool(getattr(options, "use_abs", False)),
+            "similarity": options["measure"],
+            "absolute": options["use_abs"],
         }
     )
     model = VSE(config, Vocabulary(words, "ptb", ("<start>",)))
@@ -75,32 +87,56 @@ def _our_name(name: str) -> str:
     return WEIGHTS.get(name) or name.replace("rnn.", "sentence_encoder.recurrence.")
 
 
-def _read(path: Path) -> tuple[argparse.Namespace, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Its options, and the weights of both sides under its names."""
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain attributes, no code
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is none of its own
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if asked:
+            raise UserError(
+                f"{path} asks for {asked[1]}, which is not data: it was not loaded."
+            ) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"{path} is no readable VSE++ checkpoint ({reason}).") from error
     try:
-        options = content["opt"]
-        images, captions = (dict[str, Tensor](state) for state in content["model"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{path} lacks VSE++'s `opt` and `model`: it is of another program.") from (
-            error
+        options = _options(content["opt"])
+        images, captions = (
+            {str(name): weight for name, weight in state.items()} for state in content["model"]
         )
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} lacks VSE++'s `opt` or `model`, or they are not what it writes: it is of "
+            "another program."
+        ) from error
     if any(name.startswith("cnn.") for name in images):
         raise UserError(
             f"{path} reads raw pictures through a network of its own (cnn.*): only VSE++ models of "
             "precomputed features can be loaded."
         )
     weights: dict[str, Tensor] = {**images, **captions}
-    needed = [*WEIGHTS, "rnn.weight_hh_l0"]
-    missing = [name for name in needed if not isinstance(weights.get(name), Tensor)]
+    missing = [name for name, dims in DIMENSIONS.items() if _dimensions(weights.get(name)) != dims]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}: it is no model of VSE++.")
+    last_layer = f"rnn.weight_hh_l{options['num_layers'] - 1}"
+    if last_layer not in weights:
+        raise UserError(f"The weights in {path} do not fit its options: {last_layer} is missing.")
     return options, weights
+
+
+def _dimensions(weight: Any) -> int | None:
+    return weight.ndim if isinstance(weight, Tensor) else None
+
+
+def _options(namespace: Any) -> dict[str, Any]:
+    """The options that matter, from VSE++'s command line; TypeError where they are none."""
+    if not isinstance(namespace, argparse.Namespace):
+        raise TypeError
+    options = {key: vars(namespace).get(key, default) for key, default in OPTIONS.items()}
+    if any(type(options[key]) is not type(default) for key, default in OPTIONS.items()):
+        raise TypeError
+    return options
 
 
 def _find_vocabulary(folder: Path, data_name: str) -> Path:
@@ -118,7 +154,6 @@ def _find_vocabulary(folder: Path, data_name: str) -> Path:
 
 def _words(path: Path, rows: int) -> list[str]:
     """Our list of words: <start>, then its words in the order of their ids."""
-
     vocabulary = load_data(
         path,
         {
@@ -134,9 +169,9 @@ def _words(path: Path, rows: int) -> list[str]:
     if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
         raise UserError(f"{path} holds no vocabulary of VSE++ (no word2idx).")
     by_id = {number: utf8(str(word)) for word, number in ids.items()}
-    if sorted(by_id) != list(range(rows)) or by_id[START] != "<start>":
+    if sorted(by_id) != list(range(rows)) or list(map(by_id.get, range(len(MARKS)))) != MARKS:
         raise UserError(
             f"{path} has {len(by_id)} words and the model's table {rows} rows: it is the "
             "vocabulary of another model."
         )
-    return ["<start>", *(by_id[number] for number in range(FIRST, rows))]
+    return ["<start>", *(by_id[number] for number in range(len(MARKS), rows))]

@@ -1,0 +1,34 @@
+"""`python -m vse_exp.index`: embed a collection into a gallery; see conf/index.yaml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vse_exp.cli import hydra_entry
+
+
+@hydra_entry("index")
+def main(cfg: DictConfig) -> None:
+    from vse_exp.models.checkpoint import load_model
+    from vse_exp.retrieval.collection import gallery_from_config
+
+    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    model = load_model(config["checkpoint"], config["device"])
+    gallery = gallery_from_config(config, model, config["output"])
+    for kind in gallery.kinds:
+        items = gallery.items(kind)
+        print(f"{len(items):,} {kind} of {items.vectors.shape[1]} dimensions")
+        if items.index is not None:
+            about = items.index.about
+            print(
+                f"  {about['kind']}: recall@10 {about['recall@10']:.3f} of exact search, "
+                f"{1e3 * about['seconds_a_query']:.2f} ms a query "
+                f"(exact: {1e3 * about['exact_seconds_a_query']:.2f} ms)"
+            )
+    print(f"Gallery: {config['output']}")
+
+
+if __name__ == "__main__":
+    main()

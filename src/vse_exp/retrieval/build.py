@@ -1,0 +1,187 @@
+"""Building galleries: embed what they hold, block by block, and put the folder in place whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vse_exp.errors import UserError
+from vse_exp.files import write_json, write_text
+from vse_exp.models.vse import VSE
+from vse_exp.retrieval.ann import AnnIndex, AnnOptions
+from vse_exp.retrieval.gallery import (
+    ABOUT,
+    KINDS,
+    VERSION,
+    Gallery,
+    Items,
+    Kind,
+    model_fingerprint,
+    open_gallery,
+)
+
+BLOCK_CAPTIONS = 1 << 16
+BLOCK_IMAGES = 1 << 14
+
+
+def build_gallery(
+    model: VSE,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    images: Any = None,
+    image_names: Sequence[str] | None = None,
+    captions: Sequence[str] | None = None,
+    caption_image: np.ndarray | None = None,
+    source: str = "",
+    pictures: str | None = None,
+    provenance: dict[str, Any] | None = None,
+    half: bool = False,
+    ann: AnnOptions | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+) -> Gallery:
+    """Embed image features (n_images, dim_image) and captions into a gallery.
+
+    In memory without `output`, else in that folder, which appears when it is complete. Features may
+    be an array (memory-mapped too) or ImageFeatures; images without names are called by their row.
+    `half` keeps embeddings as float16; `ann` adds indices for approximate search. Raises UserError
+    where there is nothing to embed, where names do not fit, and where `output` exists.
+    """
+    if images is None and captions is None:
+        raise UserError("There is nothing to put into the gallery: give images or captions.")
+    if ann is not None and model.config.similarity == "order":
+        raise UserError("Order violations have no index for approximate search: leave out ann.")
+    called = None if images is None else _checked_names(image_names, len(images))
+    about: dict[str, Any] = {
+        "version": VERSION,
+        "fingerprint": model_fingerprint(model),
+        "similarity": model.config.similarity,
+        "source": source,
+        "pictures": pictures,
+        "provenance": provenance or model.provenance,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    dtype = np.float16 if half else np.float32
+
+    def embed(folder: Path | None) -> Gallery:
+        found: dict[Kind, Items] = {}
+        if called is not None:
+            rows = _room(folder, "images", len(images), model.config.dim, dtype)
+            for part in _parts(len(images), BLOCK_IMAGES, "embedding images", verbose):
+                rows[part] = model.encode_images(_block(images, part))
+            found["images"] = Items(called, rows)
+        if captions is not None:
+            names = [" ".join(caption.splitlines()) for caption in captions]
+            rows = _room(folder, "captions", len(names), model.config.dim, dtype)
+            for part in _parts(len(names), BLOCK_CAPTIONS, "embedding captions", verbose):
+                rows[part] = model.encode_sentences(names[part])
+            found["captions"] = Items(names, rows)
+        if ann is not None:
+            found = {kind: _indexed(found, kind, ann) for kind in found}
+        for kind, items in found.items():
+            about[kind] = {"count": len(items), "dtype": str(items.vectors.dtype)}
+            if items.index is not None:
+                about[kind]["index"] = items.index.about
+        return Gallery(about, caption_image=caption_image, **found)
+
+    if output is None:
+        return embed(None)
+    with new_folder(Path(output), overwrite) as folder:
+        _write(embed(folder), folder)
+    return open_gallery(output)
+
+
+@contextmanager
+def new_folder(path: Path, overwrite: bool = False, mark: str = ABOUT) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `path` on success.
+
+    A folder that stands there is only replaced if `overwrite`, and if it holds the file `mark`, by
+    which it is known to be one of ours. UserError otherwise, and where it cannot be written.
+    """
+    if path.exists() and not (overwrite and (path / mark).is_file()):
+        reason = f"is not one of this program's ({mark} is missing)" if overwrite else "exists"
+        advice = "give another folder" + ("" if overwrite else ", or overwrite=true")
+        raise UserError(f"The output {path} {reason}: {advice}.")
+    token = secrets.token_hex(4)
+    unfinished = path.with_name(f".{path.name}.{token}")
+    old = path.with_name(f".{path.name}.{token}.old")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if path.exists():
+            path.rename(old)
+        unfinished.rename(path)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _checked_names(names: Sequence[str] | None, count: int) -> list[str]:
+    if names is None:
+        return [f"image {row}" for row in range(count)]
+    if len(names) != count:
+        raise UserError(
+            f"There are {len(names)} image names and {count} rows of features: give a name a row."
+        )
+    for row, name in enumerate(names):
+        if "\n" in name:
+            raise UserError(f"The image name in row {row} holds a line break: rename that file.")
+    return list(names)
+
+
+def _room(folder: Path | None, kind: Kind, count: int, dim: int, dtype: type) -> np.ndarray:
+    """An array (count, dim) to be filled: in memory, or mapped to a file of the gallery."""
+    if folder is None:
+        return np.empty((count, dim), dtype)
+    return np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", dtype, (count, dim))
+
+
+def _parts(count: int, step: int, task: str, verbose: bool) -> Iterable[slice]:
+    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    if not verbose or len(parts) < 2:
+        return parts
+    from rich.progress import track
+
+    return track(parts, description=task)
+
+
+def _block(images: Any, part: slice) -> np.ndarray:
+    """Some rows of features; UserError names the first that is not finite."""
+    block = images.rows(part) if hasattr(images, "rows") else images[part]
+    block = np.array(block.numpy() if hasattr(block, "numpy") else block, dtype=np.float32)
+    finite = np.isfinite(block).reshape(len(block), -1).all(1)
+    if not finite.all():
+        row = part.start + int(finite.argmin())
+        raise UserError(f"Image features row {row} holds NaN or Inf: mend that row.")
+    return block
+
+
+def _indexed(found: dict[Kind, Items], kind: Kind, ann: AnnOptions) -> Items:
+    """The same with an index, measured on queries of the other kind where there are any."""
+    items = found[kind]
+    other = found.get(KINDS[1 - KINDS.index(kind)], items)
+    return Items(items.names, items.vectors, AnnIndex.build(items.vectors, ann, other.vectors))
+
+
+def _write(gallery: Gallery, folder: Path) -> None:
+    """All but the embeddings, which are there."""
+    for kind in gallery.kinds:
+        items = gallery.items(kind)
+        if isinstance(items.vectors, np.memmap):
+            items.vectors.flush()
+        write_text(folder / f"{kind}.txt", "".join(f"{name}\n" for name in items.names))
+        if items.index is not None:
+            items.index.write(folder / f"{kind}.faiss")
+    if gallery.caption_image is not None:
+        np.save(folder / "caption_image.npy", gallery.caption_image)
+    write_json(folder / ABOUT, gallery.about)

@@ -1,0 +1,171 @@
+"""A gallery: the embeddings of images, captions or both in a folder, built once and searched often.
+
+gallery.json     what it is, and the fingerprint of the model that made it
+images.npy       embeddings (n_images, dim), float32 or float16;  images.txt  names, one a line
+captions.npy     embeddings (n_captions, dim);                    captions.txt
+caption_image.npy  the row of each caption's image, where known
+images.faiss, captions.faiss  indices for approximate search, where asked for (see ann.py)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from vse_exp.errors import UserError
+from vse_exp.evaluation.neighbours import best_captions, best_images
+from vse_exp.models.vse import VSE
+from vse_exp.retrieval.ann import AnnIndex
+from vse_exp.retrieval.search import Hits, search
+
+VERSION = 1
+ABOUT = "gallery.json"
+Kind = Literal["images", "captions"]
+KINDS: tuple[Kind, Kind] = ("images", "captions")
+
+
+class Hit(NamedTuple):
+    """One item that was found: its row in the gallery, its score, and its caption or file name."""
+
+    item: int
+    score: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """Images or captions of a gallery: a name and a row of `vectors` (n, dim) each."""
+
+    names: list[str]
+    vectors: np.ndarray
+    index: AnnIndex | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Embedded images and captions, and what is known about them.
+
+    `about` is the content of gallery.json: `fingerprint` and `similarity` of the model, `source`
+    (a data set and split, or files), `pictures` (where the images' files lie) and `provenance` (how
+    their features were made), the last two None where not known.
+    """
+
+    about: Mapping[str, Any]
+    images: Items | None = None
+    captions: Items | None = None
+    caption_image: np.ndarray | None = None
+
+    def items(self, kind: Kind) -> Items:
+        """The images or captions; UserError where the gallery has none."""
+        items = self.images if kind == "images" else self.captions
+        if items is None:
+            raise UserError(f"The gallery holds no {kind}: build one with {kind}.")
+        return items
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """What it holds."""
+        return [kind for kind in KINDS if getattr(self, kind) is not None]
+
+    def check_model(self, model: VSE) -> None:
+        """UserError where the gallery was built with another model than this."""
+        ours = model_fingerprint(model)
+        if ours != self.about["fingerprint"]:
+            raise UserError(
+                f"The gallery was built with another model (fingerprint "
+                f"{self.about['fingerprint'][:12]}, this model's is {ours[:12]}): build it again "
+                "with `python -m vse_exp.index checkpoint=… output=… overwrite=true`."
+            )
+
+    def search(
+        self, queries: np.ndarray, query_kind: Kind, kind: Kind, k: int = 10, exact: bool = False
+    ) -> Hits:
+        """The `k` best images or captions (`kind`) of embeddings (n_queries, dim) of `query_kind`.
+
+        Uses the index for approximate search where there is one, unless `exact`.
+        """
+        items = self.items(kind)
+        if self.about["similarity"] == "order" and query_kind != kind:
+            find = best_images if kind == "images" else best_captions
+            pair = (items.vectors, queries) if kind == "images" else (queries, items.vectors)
+            scores, rows = find(*pair, k, similarity="order")
+            return Hits(scores.numpy(), rows.numpy())
+        if items.index is not None and not exact:
+            return items.index.search(queries, k)
+        return search(queries, items.vectors, k)
+
+    def named(self, hits: Hits, kind: Kind) -> list[list[Hit]]:
+        """The hits of each query with their names; places that an index left empty are dropped."""
+        names = self.items(kind).names
+        return [
+            [
+                Hit(item, score, names[item])
+                for item, score in zip(items, scores, strict=True)
+                if item >= 0
+            ]
+            for scores, items in zip(hits.scores.tolist(), hits.items.tolist(), strict=True)
+        ]
+
+
+def model_fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 over the names, shapes, types and values of all weights, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(array.shape)} {array.dtype}\n".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def open_gallery(path: str | os.PathLike[str], model: VSE | None = None) -> Gallery:
+    """Open a gallery's folder; its embeddings are memory-mapped.
+
+    UserError where it is missing, broken, or was built with another model than `model`.
+    """
+    path = Path(path)
+    if not (path / ABOUT).is_file():
+        raise UserError(
+            f"No gallery in {path}: build one with "
+            f"`python -m vse_exp.index checkpoint=… data=… split=… output={path}`."
+        )
+    try:
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        version = about["version"]
+        if version != VERSION:
+            raise UserError(
+                f"{path} is a gallery of version {version}, and this program reads {VERSION}: "
+                "build it again."
+            )
+        links = path / "caption_image.npy"
+        gallery = Gallery(
+            about,
+            **{kind: _open_items(path, kind, about) for kind in KINDS if kind in about},
+            caption_image=np.load(links) if links.is_file() else None,
+        )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"The gallery {path} is broken ({error}): build it again.") from error
+    if model is not None:
+        gallery.check_model(model)
+    return gallery
+
+
+def _open_items(path: Path, kind: Kind, about: Mapping[str, Any]) -> Items:
+    text = (path / f"{kind}.txt").read_text(encoding="utf-8")
+    names = text.split("\n")[:-1]
+    vectors = np.load(path / f"{kind}.npy", mmap_mode="r", allow_pickle=False)
+    if not len(names) == len(vectors) == about[kind]["count"]:
+        raise ValueError(f"{kind}.txt, {kind}.npy and {ABOUT} disagree about their number")
+    index = path / f"{kind}.faiss"
+    described = about[kind].get("index")
+    return Items(names, vectors, AnnIndex(described, path=index) if described else None)

@@ -1,0 +1,102 @@
+"""The pictures of a gallery's images as small JPEGs, wherever their files lie."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from vse_exp.errors import UserError
+from vse_exp.retrieval.captioning import open_picture
+
+THUMBNAIL = 240
+"""Longer side of a thumbnail in pixels."""
+QUALITY = 82
+
+
+class Thumbnails(Protocol):
+    """Small pictures by row of the gallery's images."""
+
+    def jpeg(self, row: int) -> bytes | None:
+        """The JPEG of an image, None where its picture is missing or broken."""
+        ...
+
+
+def find_pictures(root: str | os.PathLike[str], name: str, split: str) -> str | None:
+    """Where the pictures of a data set lie: `{root}/{name}/images_{split}.tar` or its folder
+    `images`; for the built-in set the word `scenes`. None where they are not there."""
+    if name == "scenes":
+        return "scenes"
+    folder = Path(root) / name
+    for place in (folder / f"images_{split}.tar", folder / "images"):
+        if place.exists():
+            return str(place.resolve())
+    return None
+
+
+def open_thumbnails(pictures: str | None, names: Sequence[str] | None) -> Thumbnails | None:
+    """The thumbnails of the images `names` from a folder, tar or other source of pictures.
+
+    `pictures` may be `scenes` for pictures that the program draws itself. None where either is None
+    or nothing is found there.
+    """
+    if pictures is None or not names:
+        return None
+    if pictures == "scenes":
+        return _Drawn(names)
+    from vse_exp.images.sources import open_pictures
+
+    try:
+        return _Read(open_pictures(pictures, names))
+    except UserError:
+        return None
+
+
+class _Read:
+    """Thumbnails of picture files."""
+
+    def __init__(self, source: _Source) -> None:
+        self.source = source
+        self.lock = threading.Lock()
+
+    def jpeg(self, row: int) -> bytes | None:
+        from vse_exp.images.decoding import UnreadableImage
+
+        try:
+            with self.lock:  # archives have one position
+                content = self.source.read(row)
+            return thumbnail(open_picture(content))
+        except (UnreadableImage, UserError):
+            return None
+
+
+class _Source(Protocol):
+    def read(self, index: int, /) -> bytes: ...
+
+
+class _Drawn:
+    """Thumbnails of the built-in data set."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def jpeg(self, row: int) -> bytes | None:
+        from vse_exp.data.scenes.drawing import draw
+        from vse_exp.data.scenes.sampling import named_scene
+
+        scene = named_scene(self.names[row])
+        return None if scene is None else thumbnail(draw(scene, THUMBNAIL))
+
+
+def thumbnail(picture: Image.Image, size: int = THUMBNAIL) -> bytes:
+    """A JPEG of at most `size` pixels a side. Nothing but pixels is kept of the file."""
+    picture = picture.copy()
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=QUALITY, optimize=True)
+    return content.getvalue()

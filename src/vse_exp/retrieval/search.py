@@ -1,0 +1,146 @@
+"""Exact search by inner product: a few large matrix products, and little else.
+
+The gallery is read once for all queries, in blocks of rows, so that it may be a memory map larger
+than memory. Of each block only the best candidates are kept: the items of a block are dealt into
+groups, and the `k` best lie in the `k` groups with the largest maxima. Finding these is one
+vectorised pass over the scores, where a selection among all of them would cost as much as the
+product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vse_exp.errors import UserError
+from vse_exp.evaluation.rows import as_rows
+
+BLOCK_SCORES = 1 << 23
+"""Scores held at once (32 MB)."""
+BLOCK_QUERIES = 256
+"""Queries of one product; more gain nothing."""
+BLOCK_ROWS = 1 << 17
+"""Rows of the gallery in one product."""
+CONVERTED_ROWS = 1 << 10
+"""Rows of other number types that are turned into float32 at once: they stay in the cache."""
+GROUP = 32
+"""Items of a group."""
+
+
+class Hits(NamedTuple):
+    """The best items of each query, best first: `scores` float32 (n_queries, k), `items` int64
+    (n_queries, k) rows of the gallery."""
+
+    scores: np.ndarray
+    items: np.ndarray
+
+
+@torch.inference_mode()
+def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
+    """The `k` rows of `gallery` (n, d) with the largest inner products with each query (n_queries,
+    d).
+
+    Both are arrays or tensors; the gallery may be memory-mapped, and of float16. `k` above n is
+    cut. Of items with equal scores the lower row stands first; which of those that are equal at the
+    k-th place come in is not defined. Raises UserError for sizes that do not fit and for queries
+    that are not finite.
+    """
+    queries = as_rows(queries, "queries").float()
+    gallery = as_rows(gallery, "gallery's rows")
+    if queries.shape[1] != gallery.shape[1]:
+        raise UserError(
+            f"The queries have {queries.shape[1]} dimensions and the gallery {gallery.shape[1]}: "
+            "use embeddings of one model."
+        )
+    if not bool(queries.isfinite().all()):
+        raise UserError("A query holds NaN or Inf: it cannot be searched with.")
+    if k < 1:
+        raise UserError(f"k is {k}: ask for at least one item.")
+    k = min(k, len(gallery))
+    best = [_Best(part, k) for part in queries.split(BLOCK_QUERIES)]
+    widest = min(BLOCK_QUERIES, len(queries))
+    rows = min(BLOCK_ROWS, len(gallery), BLOCK_SCORES // widest)
+    product = _Product(rows, widest, queries.device)
+    for start in _watched(range(0, len(gallery), rows), verbose):
+        block = gallery[start : start + rows]
+        for part in best:
+            part.add(product(block, part.queries), start)
+    return Hits(
+        *(np.concatenate(parts) for parts in zip(*(part.sorted() for part in best), strict=True))
+    )
+
+
+class _Product:
+    """Scores (rows, n_queries) of gallery rows, in a buffer that the next product overwrites."""
+
+    def __init__(self, rows: int, n_queries: int, device: torch.device) -> None:
+        self.buffer = torch.empty(rows * n_queries, device=device)
+        self.device = device
+
+    def __call__(self, rows: Tensor, queries: Tensor) -> Tensor:
+        # items by queries: a tall product is faster than a wide one where queries are few
+        out = self.buffer[: len(rows) * len(queries)].view(len(rows), len(queries))
+        if self.device.type != "cpu":
+            rows = rows.to(self.device)
+        if rows.dtype == torch.float32:
+            return torch.mm(rows, queries.T, out=out)
+        for part, scores in zip(rows.split(CONVERTED_ROWS), out.split(CONVERTED_ROWS), strict=True):
+            torch.mm(part.float(), queries.T, out=scores)
+        return out
+
+
+class _Best:
+    """The best items so far of some queries (n_queries, d)."""
+
+    def __init__(self, queries: Tensor, k: int) -> None:
+        self.queries = queries
+        self.k = k
+        self.scores = queries.new_full((len(queries), k), -torch.inf)
+        self.items = torch.zeros(len(queries), k, dtype=torch.int64, device=queries.device)
+
+    def add(self, scores: Tensor, start: int) -> None:
+        """Take in a block of scores (n_items, n_queries) of the items from `start` on."""
+        grouped = len(scores) // GROUP * GROUP
+        if grouped // GROUP > self.k:
+            self._keep(*_best_of_groups(scores[:grouped], self.k), start)
+            scores, start = scores[grouped:], start + grouped
+        if len(scores):
+            top = scores.T.contiguous().topk(min(self.k, len(scores)), dim=1)
+            self._keep(top.values, top.indices, start)
+
+    def _keep(self, scores: Tensor, items: Tensor, start: int) -> None:
+        """Merge candidates (n_queries, …) with those so far."""
+        scores = torch.cat([self.scores, scores], 1)
+        items = torch.cat([self.items, items + start], 1)
+        top = scores.topk(self.k, dim=1)
+        self.scores, self.items = top.values, items.gather(1, top.indices)
+
+    def sorted(self) -> Hits:
+        """Best first; of equal scores the lower item."""
+        items, order = self.items.sort(1)
+        scores, by_score = self.scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+        return Hits(scores.cpu().numpy(), items.gather(1, by_score).cpu().numpy())
+
+
+def _best_of_groups(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The `k` best of `scores` (n_groups * GROUP, n_queries): scores and rows (n_queries, k)."""
+    n_groups, n_queries = len(scores) // GROUP, scores.shape[1]
+    # item j of group i is row j * n_groups + i: maxima are then taken over contiguous memory
+    groups = scores.view(GROUP, n_groups, n_queries)
+    chosen = groups.amax(0).T.contiguous().topk(k, dim=1).indices
+    members = groups.gather(1, chosen.T.expand(GROUP, k, n_queries))
+    top = members.reshape(GROUP * k, n_queries).T.contiguous().topk(k, dim=1)
+    member, group = top.indices // k, chosen.gather(1, top.indices % k)
+    return top.values, member * n_groups + group
+
+
+def _watched(steps: range, verbose: bool) -> Iterable[int]:
+    if not verbose:
+        return steps
+    from rich.progress import track
+
+    return track(steps, description="searching")

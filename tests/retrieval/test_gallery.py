@@ -1,0 +1,209 @@
+"""Galleries: built, kept in a folder, opened with the right model, searched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import random_captions, random_features
+from vse_exp.data.features import ImageFeatures
+from vse_exp.data.vocabulary import Vocabulary
+from vse_exp.errors import UserError
+from vse_exp.evaluation.neighbours import best_images
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.vse import VSE
+from vse_exp.retrieval import build as building
+from vse_exp.retrieval import (
+    build_gallery,
+    model_fingerprint,
+    open_gallery,
+    retrieve_captions,
+    retrieve_images,
+)
+from vse_exp.retrieval.ann import AnnOptions
+
+CAPTIONS = [*random_captions(29), "a caption with <script>alert(1)</script> & more"]
+FEATURES = random_features(10)
+NAMES = [f"dir/{i} é.jpg" for i in range(10)]
+
+
+def small_model(**values: object) -> VSE:
+    config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 12, **values})
+    return VSE(config, Vocabulary.build(CAPTIONS)).eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> VSE:
+    return small_model()
+
+
+def test_a_folder_holds_what_memory_holds(model: VSE, tmp_path: Path) -> None:
+    parts = {
+        "images": ImageFeatures(FEATURES),
+        "image_names": NAMES,
+        "captions": CAPTIONS,
+        "caption_image": np.arange(30) // 3,
+        "source": "tiny test",
+        "provenance": {"backbone": "scenes"},
+    }
+    kept = build_gallery(model, **parts)
+    build_gallery(model, tmp_path / "gallery", **parts)
+    opened = open_gallery(tmp_path / "gallery", model)
+    for kind in kept.kinds:
+        np.testing.assert_array_equal(opened.items(kind).vectors, kept.items(kind).vectors)
+        assert list(opened.items(kind).names) == list(kept.items(kind).names)
+    np.testing.assert_array_equal(opened.items("images").vectors, model.encode_images(FEATURES))
+    np.testing.assert_array_equal(opened.caption_image, parts["caption_image"])
+    assert isinstance(opened.items("images").vectors, np.memmap)
+    assert opened.about["source"] == "tiny test"
+    assert opened.about["provenance"] == {"backbone": "scenes"}
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery"]
+
+
+def test_blocks_do_not_change_a_gallery(model: VSE, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build_gallery(model, images=FEATURES, captions=CAPTIONS)
+    monkeypatch.setattr(building, "BLOCK_CAPTIONS", 7)
+    monkeypatch.setattr(building, "BLOCK_IMAGES", 3)
+    bad = FEATURES.copy()
+    bad[7, 2] = np.inf
+    with pytest.raises(UserError, match="row 7 "):
+        build_gallery(model, images=bad)
+    parts = build_gallery(model, images=FEATURES, captions=CAPTIONS)
+    for kind in whole.kinds:
+        np.testing.assert_allclose(parts.items(kind).vectors, whole.items(kind).vectors, atol=1e-6)
+
+
+def test_finds_the_best_in_all_four_directions(model: VSE) -> None:
+    gallery = build_gallery(model, images=FEATURES, image_names=NAMES, captions=CAPTIONS)
+    images, captions = model.encode_images(FEATURES), model.encode_sentences(CAPTIONS)
+    found = retrieve_images(model, gallery, CAPTIONS[4], k=3)
+    order = np.argsort(-(images @ captions[4]))[:3]
+    assert [hit.item for hit in found] == order.tolist()
+    assert [hit.name for hit in found] == [NAMES[row] for row in order]
+    assert found[0].score == pytest.approx(float((images @ captions[4]).max()), abs=1e-6)
+    found = retrieve_captions(model, gallery, FEATURES[2], k=2)
+    order = np.argsort(-(captions @ images[2]))[:2]
+    assert [hit.name for hit in found] == [CAPTIONS[row] for row in order]
+    assert gallery.search(captions[7:8], "captions", "captions", 1).scores[0, 0] == pytest.approx(1)
+    assert gallery.search(images[6:7], "images", "images", 1).items[0, 0] == 6
+
+
+def test_order_embeddings_are_searched_by_their_violation() -> None:
+    model = small_model(similarity="order", absolute=True)
+    gallery = build_gallery(model, images=FEATURES, captions=CAPTIONS)
+    images, captions = model.encode_images(FEATURES), model.encode_sentences(CAPTIONS)
+    scores, items = best_images(images, captions[:2], 3, "order")
+    found = gallery.search(captions[:2], "captions", "images", 3)
+    np.testing.assert_array_equal(found.items, items)
+    np.testing.assert_allclose(found.scores, scores)
+    assert gallery.search(images[:4], "images", "captions", 2).items.shape == (4, 2)
+    with pytest.raises(UserError, match="no index"):
+        build_gallery(model, images=FEATURES, ann=AnnOptions())
+
+
+def test_another_model_is_refused(model: VSE, tmp_path: Path) -> None:
+    build_gallery(model, tmp_path / "gallery", images=FEATURES)
+    other = small_model()
+    assert model_fingerprint(other) != model_fingerprint(model)
+    with pytest.raises(UserError, match=f"another model .*{model_fingerprint(other)[:12]}"):
+        open_gallery(tmp_path / "gallery", other)
+    other.load_state_dict(model.state_dict())
+    open_gallery(tmp_path / "gallery", other)
+
+
+def test_what_stands_there_is_kept(model: VSE, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"exists|not one of this program's"):
+            build_gallery(model, mine, images=FEATURES, overwrite=overwrite)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    build_gallery(model, tmp_path / "gallery", images=FEATURES)
+    bad = FEATURES.copy()
+    bad[3, 0] = np.nan
+    with pytest.raises(UserError, match="row 3"):
+        build_gallery(model, tmp_path / "gallery", images=bad, overwrite=True)
+    assert len(open_gallery(tmp_path / "gallery", model).items("images")) == 10
+    build_gallery(model, tmp_path / "gallery", images=FEATURES[:4], overwrite=True)
+    assert len(open_gallery(tmp_path / "gallery", model).items("images")) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "gallery"}
+
+
+def test_mistakes_are_told(model: VSE, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to put"):
+        build_gallery(model)
+    with pytest.raises(UserError, match="3 image names and 10 rows"):
+        build_gallery(model, images=FEATURES, image_names=NAMES[:3])
+    with pytest.raises(UserError, match="row 0 holds a line break"):
+        build_gallery(model, images=FEATURES[:1], image_names=["a\nb"])
+    with pytest.raises(UserError, match="No gallery in"):
+        open_gallery(tmp_path)
+    with pytest.raises(UserError, match="holds no captions"):
+        retrieve_captions(model, build_gallery(model, images=FEATURES), FEATURES[0])
+    with pytest.raises(UserError, match="records how its image features were made"):
+        retrieve_captions(model, build_gallery(model, captions=CAPTIONS), "photo.jpg")
+
+
+@pytest.mark.parametrize("damage", ["about", "names", "vectors", "version"])
+def test_broken_galleries_are_refused(model: VSE, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "gallery"
+    build_gallery(model, folder, images=FEATURES, image_names=NAMES)
+    if damage == "about":
+        (folder / "gallery.json").write_text("{")
+    elif damage == "names":
+        (folder / "images.txt").write_text("only one\n")
+    elif damage == "vectors":
+        content = (folder / "images.npy").read_bytes()
+        (folder / "images.npy").write_bytes(content[:-9])
+    else:
+        about = json.loads((folder / "gallery.json").read_text())
+        (folder / "gallery.json").write_text(json.dumps(about | {"version": 99}))
+    with pytest.raises(UserError, match=r"build it again"):
+        open_gallery(folder, model)
+
+
+def test_half_precision_keeps_scores_to_three_digits(model: VSE, tmp_path: Path) -> None:
+    build_gallery(model, tmp_path / "gallery", images=FEATURES, half=True)
+    gallery = open_gallery(tmp_path / "gallery", model)
+    assert gallery.items("images").vectors.dtype == np.float16
+    sentence = model.encode_sentences(["a dog"])
+    exact = (model.encode_images(FEATURES) @ sentence[0]).max()
+    assert gallery.search(sentence, "captions", "images", 1).scores[0, 0] == pytest.approx(
+        exact, abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_approximate_search_reports_its_recall(model: VSE, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("faiss", reason="needs the extra `ann`")
+    features = random_features(600, seed=5)
+    build_gallery(
+        model, tmp_path / "gallery", images=features, captions=CAPTIONS, ann=AnnOptions(kind)
+    )
+    gallery = open_gallery(tmp_path / "gallery", model)
+    index = gallery.items("images").index
+    assert index is not None
+    assert index.about["recall@10"] > 0.9
+    assert index.about["measured_queries"] == len(CAPTIONS)
+    queries = model.encode_sentences(CAPTIONS)
+    found = gallery.search(queries, "captions", "images", 10)
+    exact = gallery.search(queries, "captions", "images", 10, exact=True)
+    assert np.mean(found.items[:, 0] == exact.items[:, 0]) > 0.9
+    # more than there are
+    assert len(
+        gallery.named(gallery.search(queries[:1], "captions", "captions", 99), "captions")[0]
+    )
+    (tmp_path / "gallery" / "images.faiss").write_bytes(b"no index")
+    with pytest.raises(UserError, match="no complete FAISS index"):
+        open_gallery(tmp_path / "gallery", model).search(queries, "captions", "images", 10)
+
+
+def test_options_of_approximate_search_are_checked() -> None:
+    with pytest.raises(UserError, match="choose hnsw or ivf"):
+        AnnOptions("flat")
+    with pytest.raises(UserError, match=r"ann.n_probe=0"):
+        AnnOptions("ivf", n_probe=0)

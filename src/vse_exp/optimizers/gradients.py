@@ -21,9 +21,9 @@ def clip_grad_norm(parameters: Iterable[nn.Parameter], max_norm: float | None) -
     if not grads:
         return torch.zeros(())
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    if max_norm is not None:
-        scale = (max_norm / norm).clamp(max=1.0)
-        torch._foreach_mul_(grads, scale)
+    # on other devices, to look whether it is needed would cost more than a factor of 1
+    if max_norm is not None and (norm.device.type != "cpu" or norm > max_norm):
+        torch._foreach_mul_(grads, (max_norm / norm).clamp(max=1.0))
     return norm
 
 

@@ -72,7 +72,7 @@ class LazyAdam(Adam):
             state["seen"] = torch.zeros(len(parameter), device=parameter.device)
         (rows,) = grad.indices()
         tables = parameter.data, state["exp_avg"], state["exp_avg_sq"]
-        values, mean, square = (table[rows] for table in tables)
+        values, mean, square = (table.index_select(0, rows) for table in tables)
         seen = state["seen"][rows, None]
         _catch_up(values, mean, square, seen, state["step"] - seen, group)
         adam(
@@ -92,8 +92,8 @@ class LazyAdam(Adam):
             maximize=False,
         )
         for table, updated in zip(tables, (values, mean, square), strict=True):
-            table[rows] = updated
-        state["seen"][rows] = state["step"]
+            table.index_copy_(0, rows, updated)
+        state["seen"].index_fill_(0, rows, state["step"])
 
 
 def _catch_up(
@@ -111,6 +111,7 @@ def _catch_up(
     moves = ratio * (1 - ratio**missed) / (1 - ratio)
     first = seen + 1  # most of the way is gone in the first of them
     denominator = (square / (1 - beta2**first)).sqrt_().add_(group["eps"])
-    values -= (mean / denominator).mul_(moves * group["lr"] / (1 - beta1**first))
+    scale = moves * group["lr"] / (1 - beta1**first)
+    values.addcdiv_(mean * scale, denominator, value=-1)
     mean *= beta1**missed
     square *= beta2**missed

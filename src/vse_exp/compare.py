@@ -58,7 +58,8 @@ def comparison_table(
     """A line a figure: both runs and their difference, each with its interval, and p."""
     from rich.table import Table
 
-    table = Table(caption=f"brackets: {confidence:.0%} bootstrap intervals over images")
+    caption = f"brackets: {confidence:.0%} bootstrap intervals over images"
+    table = Table(caption=caption, box=None, pad_edge=False)
     for heading in ("", "a", "b", "b - a", "p"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, one in compared.items():

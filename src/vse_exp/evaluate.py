@@ -7,12 +7,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import hydra_entry
 from vse_exp.errors import UserError
-from vse_exp.files import atomic_path, write_json, write_text
+from vse_exp.files import write_json, write_text
 
 
 @hydra_entry("evaluate")
@@ -20,40 +19,72 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from vse_exp.data import load_split_from_config
-    from vse_exp.evaluation.evaluator import evaluate_model
+    from vse_exp.evaluation.evaluator import common_similarity, embed_bank, embed_split
+    from vse_exp.evaluation.neighbours import hubness
+    from vse_exp.evaluation.protocols import evaluate_embeddings
+    from vse_exp.evaluation.rank_files import Ranks, write_ranks
+    from vse_exp.evaluation.rerank import find_rerank
+    from vse_exp.evaluation.statistics import bootstrap_intervals
     from vse_exp.lightning.tables import results_table
     from vse_exp.models.checkpoint import load_model
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     models = [load_model(path, cfg.device) for path in paths]
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    if cfg.bank is not None and cfg.rerank is None:
+        raise UserError(f"bank={cfg.bank} is for re-ranking: say rerank=… too, or leave it out.")
+    bank = cfg.bank and embed_bank(
+        models, load_split_from_config(data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
+    )
     split = load_split_from_config(data, cfg.split)
-    result = evaluate_model(models, split, protocol=cfg.protocol, n_images=cfg.n_images)
+    images, captions = embed_split(models, split)
+    similarity = common_similarity(models)
+    result = evaluate_embeddings(
+        images,
+        captions,
+        split.caption_image,
+        protocol=cfg.protocol,
+        n_images=cfg.n_images,
+        similarity=similarity,
+        rerank=cfg.rerank and find_rerank(cfg.rerank, bank),
+    )
+    metrics: dict[str, Any] = dict(result.metrics)
     protocol = f"{cfg.data.name} {cfg.split}, {result.protocol}"
+    rows = {cfg.split: result.metrics}
+    if cfg.intervals:
+        metrics["intervals"] = bootstrap_intervals(Ranks.of(result))
+        for side, name in enumerate(("from", "to")):
+            rows[name] = {key: pair[side] for key, pair in metrics["intervals"].items()}
+    if cfg.hubness:
+        metrics |= hubness(images, captions, similarity=similarity)
     console = Console()
-    console.print(results_table({cfg.split: result.metrics}))
-    console.print(protocol, style="dim", highlight=False)
+    console.print(results_table(rows))
+    notes = [protocol]
+    if cfg.intervals:
+        notes.append("from, to: 95 % bootstrap intervals over images")
+    if cfg.hubness:
+        notes.append(
+            f"hubness: captions {metrics['aHubness']:.2f}, images {metrics['sHubness']:.2f}"
+        )
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
     if cfg.output is not None:
-        _write(Path(cfg.output), result.metrics | {"protocol": protocol})
+        _write(Path(cfg.output), metrics | {"protocol": protocol})
     if cfg.ranks is not None:
-        with atomic_path(Path(cfg.ranks).with_suffix(".npz")) as temporary:
-            np.savez(
-                temporary,
-                annotation_ranks=result.annotation_ranks.numpy(),
-                search_ranks=result.search_ranks.numpy(),
-                caption_image=result.caption_image.numpy(),
-                protocol=np.array(protocol),
-            )
+        write_ranks(cfg.ranks, result, protocol)
 
 
 def _write(path: Path, metrics: dict[str, Any]) -> None:
     if path.suffix == ".json":
         write_json(path, metrics)
     elif path.suffix == ".csv":
+        flat = {key: value for key, value in metrics.items() if key != "intervals"}
+        for name, (low, high) in metrics.get("intervals", {}).items():
+            flat |= {f"{name}_low": low, f"{name}_high": high}
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(metrics), lineterminator="\n")
+        writer = csv.DictWriter(text, list(flat), lineterminator="\n")
         writer.writeheader()
-        writer.writerow(metrics)
+        writer.writerow(flat)
         write_text(path, text.getvalue())
     else:
         raise UserError(f"output={path} ends neither in .json nor in .csv: choose one of them.")

@@ -154,10 +154,10 @@ def test_hubness_by_hand() -> None:
     images = np.array([[1.0, 0.5], [0.5, 1], [0.7, 0.7]])
     found = best_captions(images, captions, 2)[1]
     assert k_occurrence(found, 4).tolist() == [3, 3, 0, 0]
-    assert hubness(images, captions, k=2)["annotation"] == 0  # symmetrical
+    assert hubness(images, captions, k=2)["aHubness"] == 0  # symmetrical
     # one of five by all of ten: values 10, 0, 0, 0, 0
     captions = np.array([[1.0], [0.5], [0.4], [0.3], [0.2]])
-    found = hubness(np.linspace(1, 2, 10)[:, None], captions, k=1)["annotation"]
+    found = hubness(np.linspace(1, 2, 10)[:, None], captions, k=1)["aHubness"]
     assert found == pytest.approx(1.5)  # (8^3 - 4 * 2^3) / 5 / 4^3
     with pytest.raises(UserError, match="at least one"):
         hubness(images, captions[:, [0, 0]], k=0)

@@ -11,7 +11,8 @@ from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
-from vse_exp.evaluation.rerank import Rerank
+from vse_exp.evaluation.rerank import Bank, Rerank
+from vse_exp.evaluation.rows import as_rows
 from vse_exp.models.vse import VSE
 
 
@@ -33,6 +34,12 @@ def evaluate_model(
         similarity=common_similarity(models),
         rerank=rerank,
     )
+
+
+def embed_bank(models: Sequence[VSE], split: Split, name: str) -> Bank:
+    """The items of a split as the queries of a bank called `name`."""
+    images, captions = embed_split(models, split)
+    return Bank(name, as_rows(images, "images"), as_rows(captions, "captions"))
 
 
 def embed_split(models: Sequence[VSE], split: Split) -> tuple[np.ndarray, np.ndarray]:

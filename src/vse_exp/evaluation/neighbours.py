@@ -67,7 +67,7 @@ def k_occurrence(items: Tensor, n_items: int) -> Tensor:
 def hubness(
     images: Rows, captions: Rows, k: int = 10, similarity: str = "cosine"
 ) -> dict[str, float]:
-    """Skewness of the k-occurrence of captions (`annotation`) and of images (`search`).
+    """Skewness of the k-occurrence, `aHubness` of captions and `sHubness` of images.
 
     0 where all items are found equally often; large where a few are found by very many queries
     (Radovanović et al. 2010, eq. 1). UserError for `k` below 1.
@@ -77,8 +77,8 @@ def hubness(
     captions_found = best_captions(images, captions, k, similarity)[1]
     images_found = best_images(images, captions, k, similarity)[1]
     return {
-        "annotation": _skewness(k_occurrence(captions_found, len(captions))),
-        "search": _skewness(k_occurrence(images_found, len(images))),
+        "aHubness": _skewness(k_occurrence(captions_found, len(captions))),
+        "sHubness": _skewness(k_occurrence(images_found, len(images))),
     }
 
 

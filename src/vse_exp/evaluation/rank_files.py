@@ -28,6 +28,16 @@ class Ranks:
     caption_image: np.ndarray
     protocol: str = ""
 
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Ranks:
+        """Those of an evaluation."""
+        return cls(
+            evaluation.annotation_ranks.numpy(),
+            evaluation.search_ranks.numpy(),
+            evaluation.caption_image.numpy(),
+            evaluation.protocol,
+        )
+
     def __post_init__(self) -> None:
         mapping, n_images = self.caption_image, len(self.annotation)
         if len(self.search) != len(mapping):
@@ -47,7 +57,7 @@ def write_ranks(
     path: str | os.PathLike[str], evaluation: Evaluation, protocol: str | None = None
 ) -> None:
     """Write the ranks of an evaluation as `.npz`, with its protocol or the one given."""
-    with atomic_path(path) as temporary:
+    with atomic_path(Path(path).with_suffix(".npz")) as temporary:
         np.savez(
             temporary,
             annotation_ranks=evaluation.annotation_ranks.numpy(),

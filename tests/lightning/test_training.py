@@ -126,3 +126,14 @@ def test_a_half_checkpoint_is_told(tiny, tmp_path):
     last.write_bytes(last.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"last.ckpt is no readable checkpoint"):
         train(configuration(tiny, run, "max_epochs=1"))
+
+
+def test_the_average_of_weights_is_not_trained(tiny, tmp_path):
+    run = tmp_path / "run"
+    train(configuration(tiny, run, "ema=0.9", "decay_c=0.01", "max_epochs=1"))
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    updated = len(saved["optimizer_states"][0]["state"])
+    model = [name for name in saved["state_dict"] if name.startswith(("model.", "loss."))]
+    averaged = [name for name in saved["state_dict"] if name.startswith("averaged.module.")]
+    assert updated <= len(model)
+    assert len(averaged) > 0

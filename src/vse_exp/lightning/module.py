@@ -54,6 +54,7 @@ class RetrievalModule(LightningModule):
         if ema is not None:
             average = get_ema_multi_avg_fn(ema)
             self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+            self.averaged.requires_grad_(False)
         self.metric = RetrievalMetric(similarity=model.config.similarity)
 
     @property
@@ -69,7 +70,8 @@ class RetrievalModule(LightningModule):
         images = self.model.embed_images(batch.images, self.model.config.normalize_images)
         loss = self.loss(*gather_batch(images, captions, batch.image_index))
         if self.decay_c:
-            squares = [parameter.square().sum() for parameter in self.parameters()]
+            trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+            squares = [parameter.square().sum() for parameter in trained]
             loss = loss + self.decay_c * torch.stack(squares).sum()
         if not bool(loss.isfinite()):
             first = batch.caption_index[:3].tolist()

@@ -111,6 +111,43 @@ def test_options_of_older_versions(folder: Path) -> None:
     assert np.abs(images - expected).max() < 1e-6
 
 
+def test_our_words_joined_by_blanks_are_the_originals(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = {"encoder": "gru", "dim": 4, "dim_word": 3, "dim_image": 5, "image_encoder": "linear"}
+    words = ["dog", "café", "it's", "日本", 'say"', "a\\b"]
+    model = VSE(ModelConfig.from_dict(keys), Vocabulary(words, "words"))
+    write_original(model, tmp_path / "X.npz")
+    assert "cuts captions at white space" in caplog.text
+    again = load_original(tmp_path / "X.npz")
+    assert again.vocabulary.words == words
+    captions = ["Dog, café!", "It's a DOG."]
+    joined = [" ".join(model.vocabulary.tokenize(caption)) for caption in captions]
+    assert joined == ["dog café", "it's a dog"]
+    expected = model.encode_sentences(captions)
+    np.testing.assert_allclose(again.encode_sentences(joined), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n_words", "384"), ("dim", 0), ("dim_image", 1 << 9999), ("encoder", "lstm"), ("dim", None)],
+)
+def test_options_that_name_no_model(folder: Path, key: str, value: object) -> None:
+    options = load_data(folder / "X.npz.pkl") | {key: value}
+    (folder / "X.npz.pkl").write_bytes(pickle.dumps(options))
+    with pytest.raises(UserError, match=f"does not say which {key} the model has"):
+        load_original(folder / "X.npz")
+
+
+def test_objects_in_the_arrays(folder: Path) -> None:
+    with np.load(folder / "X.npz") as arrays:
+        weights = dict(arrays)
+    weights["Wemb"] = np.array([print, None], dtype=object)
+    np.savez(folder / "X.npz", **weights)
+    with pytest.raises(UserError, match="no readable"):
+        load_original(folder / "X.npz")
+
+
 def test_missing_and_broken_files(folder: Path) -> None:
     for suffix in (".dictionary.pkl", ".pkl", ""):
         path = folder / f"X.npz{suffix}"

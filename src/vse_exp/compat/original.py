@@ -6,6 +6,7 @@ its row i is our row i + 1.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+
+log = logging.getLogger(__name__)
 
 SIZES = ("n_words", "dim", "dim_word", "dim_image")
 UNKNOWN_KEYS = (
@@ -90,9 +93,16 @@ def from_state_dict(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 def write_original(model: VSE, path: str | os.PathLike[str]) -> None:
     """Write the three files, which the original's `tools.load_model` reads (Python 2 pickles).
 
-    Raises UserError for a model that the original cannot express.
+    Words that are not in our vocabulary, as the two rarest of a model that came from there, are
+    left out of the dictionary: the original takes them for unknown too. Raises UserError for a
+    model that the original cannot express.
     """
     _check_expressible(model)
+    if model.vocabulary.tokenization != "split":
+        log.warning(
+            "The original cuts captions at white space and nothing else: give it those words "
+            "that model.vocabulary.tokenize(caption) makes, joined by blanks."
+        )
     config = model.config
     weights: dict[str, Any] = from_state_dict(model.state_dict())
     words = model.vocabulary.words

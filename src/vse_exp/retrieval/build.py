@@ -74,8 +74,8 @@ def build_gallery(
     def embed(folder: Path | None) -> Gallery:
         found: dict[Kind, Items] = {}
         if called is not None:
-            rows = _room(folder, "images", len(images), model.config.dim, dtype)
-            for part in _parts(len(images), BLOCK_IMAGES, "embedding images", verbose):
+            rows = _room(folder, "images", len(called), model.config.dim, dtype)
+            for part in _parts(len(called), BLOCK_IMAGES, "embedding images", verbose):
                 rows[part] = model.encode_images(_block(images, part))
             found["images"] = Items(called, rows)
         if captions is not None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from vse_exp.compat.unpickling import Holder, load_data, utf8
+from vse_exp.compat.unpickling import Holder, load_data, load_torch, utf8
 from vse_exp.errors import UserError
 
 DATA = OrderedDict(
@@ -234,3 +235,24 @@ def test_stand_ins_take_the_state_and_do_nothing(path: Path) -> None:
         assert found.state == {"x": 3}
         with pytest.raises(UserError, match="Point, which is not data"):
             load_data(path)
+
+
+def test_torch_files(path: Path) -> None:
+    content = {"weights": torch.arange(3), "words": ["a"], "note": None}
+    torch.save(content, path)
+    found = load_torch(path)
+    assert found["weights"].tolist() == [0, 1, 2]
+    assert (found["words"], found["note"]) == (["a"], None)
+    marker = path.with_name("ran")
+    torch.save({"x": Evil(os.system, f"touch {marker}")}, path)
+    with pytest.raises(UserError, match=r"asks for (posix|nt)\.system, which is not data"):
+        load_torch(path)
+    assert not marker.exists()
+    torch.save(content, path)
+    for broken in (path.read_bytes()[:200], b"", b"noise", pickle.dumps(content["words"])):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match="no readable checkpoint") as caught:
+            load_torch(path)
+        # torch's own words advise to load without a check
+        assert "weights_only" not in str(caught.value)
+        assert str(caught.value).isprintable()

@@ -142,7 +142,7 @@ def test_models_that_do_not_fit(folder: Path) -> None:
     with pytest.raises(UserError, match="of another program"):
         load_vsepp(path)
     path.write_bytes(weights[:1000])
-    with pytest.raises(UserError, match="no readable VSE"):
+    with pytest.raises(UserError, match="no readable checkpoint"):
         load_vsepp(path)
 
 

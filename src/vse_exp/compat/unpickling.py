@@ -6,10 +6,13 @@ import io
 import os
 import pickle
 import pickletools
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+
+import torch
 
 from vse_exp.errors import UserError
 
@@ -149,15 +152,38 @@ def load_data(
         return _DataUnpickler(io.BytesIO(content), classes or {}).load()
     except _Refused as error:
         raise UserError(
-            f"{path} asks for {_shown(error)}, which is not data: it was not loaded."
+            f"{path} asks for {_shown(str(error))}, which is not data: it was not loaded."
         ) from None
     except Exception as error:  # a broken stream can raise nearly anything
-        raise UserError(f"{path} is no complete pickle ({_shown(error)}).") from error
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path} is no complete pickle ({_shown(reason)}).") from error
 
 
-def _shown(error: Exception) -> str:
-    """What may be a stranger's text, short and without line ends or a terminal's control codes."""
-    text = str(error) or type(error).__name__
+def load_torch(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
+    """The content of a torch file, on the CPU: tensors and data.
+
+    `classes` are further ones that may be made, if they do no more than take attributes. Raises
+    UserError for a broken file and, by name, for one that asks for more.
+    """
+    try:
+        with torch.serialization.safe_globals(list(classes)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        # its own advice, to load without a check, is not passed on
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if asked:
+            raise UserError(
+                f"{path} asks for {asked[1]}, which is not data: it was not loaded."
+            ) from None
+        wrong = re.search(r"WeightsUnpickler error: *(.*)", str(error))
+        reason = (wrong[1] if wrong else str(error)) or type(error).__name__
+        raise UserError(
+            f"{path} is no readable checkpoint ({_shown(reason)}): is it complete?"
+        ) from error
+
+
+def _shown(text: str) -> str:
+    """A stranger's text, short and without line ends or a terminal's control codes."""
     return "".join(c if c.isprintable() else "?" for c in text[:100])
 
 

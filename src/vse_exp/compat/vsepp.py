@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vse_exp.compat.unpickling import Holder, load_data, utf8
+from vse_exp.compat.unpickling import Holder, load_data, load_torch, utf8
 from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.config import ModelConfig
@@ -89,17 +88,7 @@ def _our_name(name: str) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Its options, and the weights of both sides under its names."""
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # plain attributes, no code
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if asked:
-            raise UserError(
-                f"{path} asks for {asked[1]}, which is not data: it was not loaded."
-            ) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{path} is no readable VSE++ checkpoint ({reason}).") from error
+    content = load_torch(path, [argparse.Namespace])  # which is attributes, no code
     try:
         options = _options(content["opt"])
         images, captions = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vse_exp.compat.unpickling import load_torch
 from vse_exp.data.subwords import vocabulary_from_dict
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
@@ -76,11 +77,7 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of one of our checkpoint files, unpickled as data only."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error)
-        raise UserError(f"{path} is no readable checkpoint ({reason}): is it complete?") from error
+    content = load_torch(path)
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{path} was not written by vse_exp: give a checkpoint of this program.")
     return content

@@ -1,0 +1,107 @@
+"""Captions of pictures as read from any format, and their cleaning."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from vse_exp.errors import UserError
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "restval": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+    "testing": "test",
+}
+"""How the formats call the splits, and their names here; other names stay as they are."""
+
+
+class Record(NamedTuple):
+    """One caption of one picture; `split` is None where the format does not say."""
+
+    image: str
+    caption: str
+    split: str | None = None
+
+
+@dataclass
+class Reading:
+    """What a reader gave: records, and lines that it could not use."""
+
+    source: str
+    format: str
+    records: list[Record]
+    malformed: list[str] = field(default_factory=list)
+    """`line 12: reason`, for each line left out."""
+    images_without_captions: int = 0
+
+
+@dataclass
+class Annotations:
+    """Cleaned captions, grouped by picture in order of first appearance."""
+
+    captions: dict[str, list[str]]
+    splits: dict[str, str | None]
+    n_empty: int = 0
+    """Empty captions, left out."""
+    n_duplicate: int = 0
+    """Captions that an image has twice, kept."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.captions)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def keep(self, images: set[str]) -> None:
+        """Forget all other images."""
+        self.captions = {name: self.captions[name] for name in self.captions if name in images}
+        self.splits = {name: self.splits[name] for name in self.captions}
+
+
+def clean(text: str) -> str:
+    """One line of composed Unicode (NFC): runs of white space, line ends too, become a blank."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def gather(readings: list[Reading]) -> Annotations:
+    """Group the captions by picture. UserError where one picture is in two splits."""
+    captions: dict[str, list[str]] = {}
+    splits: dict[str, str | None] = {}
+    n_empty = n_duplicate = 0
+    for reading in readings:
+        for record in reading.records:
+            caption = clean(record.caption)
+            if not caption:
+                n_empty += 1
+                continue
+            split = split_name(record.split)
+            before = splits.setdefault(record.image, split)
+            if before != split:
+                raise UserError(
+                    f"{reading.source}: the image {record.image} is in the splits {before} and "
+                    f"{split}: a picture belongs to one."
+                )
+            own = captions.setdefault(record.image, [])
+            n_duplicate += caption in own
+            own.append(caption)
+    return Annotations(captions, splits, n_empty, n_duplicate)
+
+
+def split_name(name: str | None) -> str | None:
+    """The split's name here. UserError for one that cannot be part of a file name."""
+    if name is None or not name.strip():
+        return None
+    plain = name.strip().lower()
+    if plain in SPLIT_NAMES:
+        return SPLIT_NAMES[plain]
+    if not plain.replace("_", "").replace("-", "").isalnum():
+        raise UserError(f"The split name {name!r} must be of letters, digits, - and _.")
+    return plain

@@ -1,0 +1,68 @@
+"""Keeping the rows of features in step with the captions that lie beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from vse_exp.errors import UserError
+from vse_exp.files import write_text
+from vse_exp.images.provenance import FeatureFiles
+from vse_exp.images.sources import read_names
+from vse_exp.images.tables import read_text
+
+
+def prepared_outputs(folder: Path) -> list[Path]:
+    """Where the features of each split of a prepared data set belong: `NAME_ims.npy`."""
+    outputs = []
+    for captions in sorted(folder.glob("*_caps.txt")):
+        stem = captions.name.removesuffix("_caps.txt")
+        if captions.with_name(f"{stem}_images.txt").is_file():
+            outputs.append(captions.with_name(f"{stem}_ims.npy"))
+    if not outputs:
+        raise UserError(
+            f"output={folder} is a folder without NAME_caps.txt and NAME_images.txt: give a .npy "
+            "file, or make a data set there with `python -m vse_exp.prepare`."
+        )
+    return outputs
+
+
+def names_to_follow(files: FeatureFiles, given: Path | None) -> list[str] | None:
+    """The names that rows must follow: of the list given, or of the one beside captions.
+
+    UserError where both are there and differ.
+    """
+    own = read_names(files.images) if files.prepared else None
+    if given is None:
+        return own
+    names = read_names(given)
+    if own is not None and names != own:
+        raise UserError(
+            f"list={given} differs from {files.images}, which belongs to {files.captions}: leave "
+            "out list=…, or give another output."
+        )
+    return names
+
+
+def drop_captions(files: FeatureFiles, left_out: Collection[str]) -> int:
+    """Take pictures out of captions and image list alike; the number of captions left is returned.
+
+    The list has a line a caption, or a line a picture with equally many captions each.
+    """
+    names, captions = _lines(files.images), _lines(files.captions)
+    if len(captions) % len(names):
+        raise UserError(
+            f"{files.captions} has {len(captions)} lines and {files.images} has {len(names)}: they "
+            "do not belong together."
+        )
+    each = len(captions) // len(names)
+    kept = [number for number, name in enumerate(names) if name not in left_out]
+    captions = [captions[number * each + i] for number in kept for i in range(each)]
+    write_text(files.captions, "".join(f"{caption}\n" for caption in captions))
+    write_text(files.images, "".join(f"{names[number]}\n" for number in kept))
+    return len(captions)
+
+
+def _lines(path: Path) -> list[str]:
+    lines = [line.strip() for line in read_text(path).split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines

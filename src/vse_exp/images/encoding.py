@@ -1,0 +1,65 @@
+"""Features of a few pictures at once, as a query needs them, by the backbone of a feature file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from vse_exp.errors import UserError
+from vse_exp.images.backbones import Backbone, build_backbone
+from vse_exp.images.decoding import UnreadableImage, decode_image, read_image_file, to_rgb
+from vse_exp.images.preprocessing import Preprocessing
+
+
+def picture_features(
+    backbone: Backbone,
+    pictures: Sequence[Image.Image | bytes | str | os.PathLike[str]],
+    unit_norm: bool = True,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Features float32 (n, dim) of open pictures, files' contents or paths, views averaged.
+
+    Raises UserError for a picture that cannot be read.
+    """
+    rows = [np.empty((0, backbone.dim), np.float32)]
+    for start in range(0, len(pictures), batch_size):
+        views = []
+        for picture in pictures[start : start + batch_size]:
+            try:
+                if isinstance(picture, Image.Image):
+                    image = to_rgb(picture)
+                elif isinstance(picture, bytes):
+                    image = decode_image(picture)
+                else:
+                    image = decode_image(read_image_file(picture))
+            except UnreadableImage as error:
+                shown = "" if isinstance(picture, (bytes, Image.Image)) else f" {picture}"
+                raise UserError(f"Cannot read the picture{shown}: {error}.") from error
+            views.append(backbone.preprocessing.views_of(image))
+        features = backbone.features(torch.stack(views)).mean(1).cpu()
+        rows.append((normalize(features, dim=-1) if unit_norm else features).numpy())
+    return np.concatenate(rows)
+
+
+def backbone_of(provenance: dict[str, Any], weights: str | None = None) -> Backbone:
+    """The backbone that made the recorded features, with the same weights and preprocessing.
+
+    `weights`: where they lie now, if elsewhere. UserError where those found are others.
+    """
+    transform = Preprocessing.from_dict(provenance["transform"]).to_dict()
+    seed = provenance.get("seed", 0)
+    backbone = build_backbone(
+        provenance["backbone"], weights or provenance["weights"], transform, seed
+    )
+    if backbone.weights_sha256 != provenance["weights_sha256"]:
+        raise UserError(
+            f"The weights {backbone.weights} of {backbone.name} are not those that the features "
+            "were made with: give weights=FILE with the same."
+        )
+    return backbone

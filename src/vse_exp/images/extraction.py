@@ -1,0 +1,251 @@
+"""Feature extraction: pictures in, a `.npy` with a row a picture out, however often interrupted."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader, Dataset
+
+import vse_exp
+from vse_exp.errors import UserError
+from vse_exp.files import write_json, write_text
+from vse_exp.images.backbones import Backbone
+from vse_exp.images.decoding import MAX_PIXELS, UnreadableImage, decode_image
+from vse_exp.images.journal import Journal, Skipped, different_keys
+from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.provenance import VERSION, FeatureFiles, read_provenance
+from vse_exp.images.sources import Pictures
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How features are stored and made; see `conf/extract.yaml`."""
+
+    dtype: str = "float16"
+    unit_norm: bool = True
+    average_views: bool = True
+    batch_size: int = 64
+    num_workers: int = 0
+    max_pixels: int = MAX_PIXELS
+    overwrite: bool = False
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What came out: rows in the file, pictures left out, and those made in this run."""
+
+    files: FeatureFiles
+    n_images: int
+    skipped: list[tuple[str, str]]
+    """Names and reasons."""
+    made: int
+    seconds: float
+
+
+def extract_features(
+    pictures: Pictures,
+    backbone: Backbone,
+    output: str | os.PathLike[str],
+    settings: Settings,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device | str = "cpu",
+    accept: Callable[[list[tuple[str, str]]], None] = lambda skipped: None,
+) -> Extraction:
+    """Write `output` (.npy) and beside it names, what was skipped and the record of how.
+
+    What an earlier run of the same job has done is kept, and the result is the same to the byte.
+    `progress(done, total)` is called after each block, done blocks of earlier runs included.
+    `accept(skipped)` is called before anything is written in place, and may refuse by UserError;
+    what is done so far is kept then. Raises UserError where files of another job stand in the way.
+    """
+    files = FeatureFiles(Path(output))
+    if files.features.suffix != ".npy":
+        raise UserError(f"output={output} must end in .npy.")
+    if settings.dtype not in ("float16", "float32"):
+        raise UserError(f"Unknown dtype={settings.dtype}: choose float16 or float32.")
+    job = _job(pictures, backbone, settings)
+    finished = _finished(files, job, settings)
+    if finished is not None:
+        return finished
+    if settings.restart:
+        shutil.rmtree(files.unfinished, ignore_errors=True)
+    views = backbone.preprocessing.n_views
+    row_shape = (backbone.dim,) if settings.average_views or views == 1 else (views, backbone.dim)
+    journal = Journal(
+        files.unfinished,
+        job,
+        len(pictures.names),
+        row_shape,
+        np.dtype(settings.dtype),
+        settings.batch_size,
+    )
+    whole = False
+    try:
+        started, before = time.monotonic(), len(journal.done)
+        _fill(journal, pictures, backbone, settings, progress, device)
+        seconds = time.monotonic() - started
+        skipped = [(pictures.names[index], reason) for index, reason in journal.skipped]
+        if len(skipped) == len(pictures.names):
+            raise UserError(
+                f"Not one of {len(skipped)} pictures could be read "
+                f"({skipped[0][0]}: {skipped[0][1]}): correct images=…."
+            )
+        accept(skipped)
+        files.features.unlink(missing_ok=True)  # never beside the record of another job
+        record = {"weights": backbone.weights, "seed": backbone.seed, **job}
+        _write_beside(files, pictures, skipped, record, row_shape)
+        n_images = journal.finish(files.features)  # last: where it is, all is
+        made = min((len(journal.done) - before) * settings.batch_size, len(pictures.names))
+        whole = True
+        return Extraction(files, n_images, skipped, made, seconds)
+    finally:
+        journal.close(remove=whole)
+
+
+class _Blocks(Dataset):
+    """Consecutive pictures, decoded and cut: (block, indices, views uint8, skipped)."""
+
+    def __init__(
+        self, pictures: Pictures, preprocessing: Preprocessing, block: int, max_pixels: int
+    ) -> None:
+        self.pictures = pictures
+        self.preprocessing = preprocessing
+        self.block = block
+        self.max_pixels = max_pixels
+
+    def __getitem__(self, block: int) -> tuple[int, np.ndarray, Tensor | None, Skipped]:
+        indices, views, skipped = [], [], []
+        end = min((block + 1) * self.block, len(self.pictures.names))
+        for index in range(block * self.block, end):
+            try:
+                image = decode_image(self.pictures.read(index), self.max_pixels)
+                views.append(self.preprocessing.views_of(image))
+                indices.append(index)
+            except UnreadableImage as error:
+                skipped.append((index, str(error)))
+        stacked = torch.stack(views) if views else None
+        return block, np.array(indices, dtype=np.int64), stacked, skipped
+
+
+def _fill(
+    journal: Journal,
+    pictures: Pictures,
+    backbone: Backbone,
+    settings: Settings,
+    progress: Callable[[int, int], None],
+    device: torch.device | str,
+) -> None:
+    total = len(pictures.names)
+    progress(min(len(journal.done) * settings.batch_size, total), total)
+    if not journal.open_blocks:
+        return
+    backbone.module.to(device)
+    blocks = _Blocks(pictures, backbone.preprocessing, settings.batch_size, settings.max_pixels)
+    loader = DataLoader(
+        blocks,
+        batch_size=None,
+        sampler=journal.open_blocks,
+        num_workers=settings.num_workers,
+        pin_memory=torch.device(device).type == "cuda",
+    )
+    for block, indices, views, skipped in loader:
+        start = block * settings.batch_size
+        count = min(settings.batch_size, total - start)
+        rows = np.zeros((count, *journal.rows.shape[1:]), journal.rows.dtype)
+        if views is not None:
+            features = backbone.features(views)
+            if settings.average_views or features.shape[1] == 1:
+                features = features.mean(1)
+            good = _usable(features)
+            rows[indices[good] - start] = _stored(features[torch.from_numpy(good)], settings)
+            skipped += [(int(index), "zero or not finite features") for index in indices[~good]]
+        journal.add(block, rows, sorted(skipped))
+        progress(min(len(journal.done) * settings.batch_size, total), total)
+
+
+def _usable(features: Tensor) -> np.ndarray:
+    """Which pictures have finite vectors that are not all zero."""
+    flat = features.flatten(1)
+    return (flat.isfinite().all(1) & (flat != 0).any(1)).cpu().numpy()
+
+
+def _stored(features: Tensor, settings: Settings) -> np.ndarray:
+    features = features.cpu()
+    if settings.unit_norm:
+        features = normalize(features, dim=-1)
+    rows = features.numpy().astype(settings.dtype)
+    if not np.isfinite(rows).all():
+        raise UserError("Feature values are too large for dtype=float16: give dtype=float32.")
+    return rows
+
+
+def _job(pictures: Pictures, backbone: Backbone, settings: Settings) -> dict[str, Any]:
+    """What decides the bytes of the result."""
+    names = hashlib.sha256("\n".join(pictures.names).encode("utf-8", "surrogateescape"))
+    return {
+        "backbone": backbone.name,
+        "weights_sha256": backbone.weights_sha256,
+        "transform": backbone.preprocessing.to_dict(),
+        "unit_norm": settings.unit_norm,
+        "average_views": settings.average_views,
+        "dtype": settings.dtype,
+        "batch_size": settings.batch_size,
+        "max_pixels": settings.max_pixels,
+        "images_sha256": names.hexdigest(),
+    }
+
+
+def _finished(files: FeatureFiles, job: dict[str, Any], settings: Settings) -> Extraction | None:
+    """The result of the same job where it is there already."""
+    if settings.overwrite or not files.features.exists():
+        return None
+    record = read_provenance(files.features)
+    if record is None:
+        raise UserError(f"{files.features} is there already: overwrite=true replaces it.")
+    different = different_keys({key: record.get(key) for key in job}, job)
+    if different:
+        raise UserError(
+            f"{files.features} is there already, made with other {', '.join(different)}: "
+            "overwrite=true replaces it."
+        )
+    shutil.rmtree(files.unfinished, ignore_errors=True)
+    skipped = []
+    if files.skipped.is_file():
+        with open(files.skipped, encoding="utf-8", newline="") as file:
+            skipped = [(name, reason) for name, reason in list(csv.reader(file))[1:]]
+    return Extraction(files, record["n_images"], skipped, 0, 0.0)
+
+
+def _write_beside(
+    files: FeatureFiles,
+    pictures: Pictures,
+    skipped: list[tuple[str, str]],
+    record: dict[str, Any],
+    row_shape: tuple[int, ...],
+) -> None:
+    left_out = dict(skipped)
+    names = [name for name in pictures.names if name not in left_out]
+    if not files.prepared:  # else the list beside the captions has the same order
+        write_text(files.images, "".join(f"{name}\n" for name in names))
+    files.skipped.unlink(missing_ok=True)
+    if skipped:
+        table = io.StringIO(newline="")
+        csv.writer(table, lineterminator="\n").writerows([("image", "reason"), *skipped])
+        write_text(files.skipped, table.getvalue())
+    counts = {"n_images": len(names), "n_skipped": len(skipped), "row_shape": list(row_shape)}
+    versions = {"vse_exp": vse_exp.__version__, "torch": torch.__version__}
+    write_json(files.provenance, {"version": VERSION, **record, **counts, **versions})

@@ -1,0 +1,112 @@
+"""How image features were made: written beside them, and compared when a model meets others."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vse_exp.errors import UserError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """The files of one extraction: of `NAME_ims.npy` (or `NAME.npy`) all begin with NAME."""
+
+    features: Path
+
+    @property
+    def _stem(self) -> Path:
+        return self.features.with_name(self.features.stem.removesuffix("_ims"))
+
+    def _beside(self, ending: str) -> Path:
+        return self._stem.with_name(self._stem.name + ending)
+
+    @property
+    def images(self) -> Path:
+        """File names, a line a row."""
+        return self._beside("_images.txt")
+
+    @property
+    def captions(self) -> Path:
+        """Where a data set of this name has its captions."""
+        return self._beside("_caps.txt")
+
+    @property
+    def prepared(self) -> bool:
+        """Whether captions and their list of images are there, which rows must follow."""
+        return self.captions.is_file() and self.images.is_file()
+
+    @property
+    def provenance(self) -> Path:
+        return self._beside("_features.json")
+
+    @property
+    def skipped(self) -> Path:
+        """CSV of the pictures that gave no row, and why."""
+        return self._beside("_skipped.csv")
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of an extraction that has not ended."""
+        return self.features.with_name(f".{self.features.name}.unfinished")
+
+
+def read_provenance(features: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What is recorded of the feature file `features` (.npy), or None where nothing is.
+
+    UserError where the record is broken.
+    """
+    path = FeatureFiles(Path(features)).provenance
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is broken JSON: extract the features again.") from error
+    if not isinstance(content, dict) or "backbone" not in content:
+        raise UserError(f"{path} is no record of features: extract them again or remove it.")
+    return content
+
+
+def check_compatible(
+    model_provenance: Mapping[str, Any] | None, data_provenance: Mapping[str, Any] | None
+) -> str | None:
+    """A sentence on what differs between the features of a model and of data; None: nothing.
+
+    What is not recorded on one side is not compared. The number type does not count.
+    """
+    if not model_provenance or not data_provenance:
+        return None
+    differences = []
+    for key, value in _comparable(model_provenance).items():
+        other = _comparable(data_provenance).get(key)
+        if other != value:
+            differences.append(f"{key} {_short(value)} and {_short(other)}")
+    if not differences:
+        return None
+    return (
+        "The image features were not made as those that the model was trained on (model and data "
+        f"differ in {'; '.join(differences)})"
+    )
+
+
+def _comparable(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the values of features, under the names of the command's keys."""
+    flat = {
+        "backbone": provenance.get("backbone"),
+        "weights": provenance.get("weights_sha256"),
+        "unit_norm": provenance.get("unit_norm"),
+    }
+    transform = provenance.get("transform") or {}
+    return flat | {f"transform.{key}": value for key, value in transform.items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] + "…" if len(text) == 64 else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -18,8 +19,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.data.layouts import Split
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
@@ -37,6 +40,7 @@ from vse_exp.models.pretrained_text import PretrainedText, read_subwords
 from vse_exp.models.sentence import start_from_pretrained
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
+from vse_exp.retrieval.pictures import find_pictures, open_thumbnails
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +145,7 @@ def _train(
                     trainer.loggers,
                     load_model(folder.best),
                     datamodule.split("dev"),
-                    pictures=None,
+                    pictures=_pictures(_plain(cfg.data), datamodule.split("dev")),
                     best=folder.best,
                     metrics=validation.best,
                     step=trainer.global_step,
@@ -196,6 +200,20 @@ def _final_results(
         "dev": validation.best | {"protocol": _protocol(datamodule, "dev")},
         "test": module.test_metrics | {"protocol": _protocol(datamodule, "test")},
     }
+
+
+def _pictures(data: dict[str, Any], split: Split) -> Callable[[int], Any] | None:
+    """What gives the picture of an image for a dashboard, where pictures are at hand."""
+    place = find_pictures(data["root"] or "", data["name"], split.name)
+    thumbnails = open_thumbnails(place, split.image_names)
+    if thumbnails is None:
+        return None
+
+    def picture(row: int) -> Any:
+        jpeg = thumbnails.jpeg(row)
+        return Image.open(io.BytesIO(jpeg)) if jpeg else Image.new("RGB", (8, 8))
+
+    return picture
 
 
 def _protocol(datamodule: RetrievalDataModule, name: str) -> str:

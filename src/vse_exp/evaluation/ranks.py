@@ -21,7 +21,10 @@ from torch import Tensor
 
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_map, as_rows, check_map, row_norms
-from vse_exp.evaluation.similarity import WORKING_SET, Similarity, find_similarity
+from vse_exp.evaluation.similarity import Similarity, find_similarity
+
+PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
+"""Elements of the rows whose pairs are scored at once in float64, by device."""
 
 
 @torch.no_grad()
@@ -156,8 +159,10 @@ def _exact_pairs(
     similarity: Similarity, images: Tensor, captions: Tensor, i: Tensor, j: Tensor
 ) -> Tensor:
     """Float64 scores (n,) of the pairs of rows `i` of `images` and `j` of `captions`."""
-    step = max(1, WORKING_SET // 2 // images.shape[1])
-    step *= 1 if images.device.type == "cpu" else 64
+    # on a CPU few enough that torch does not split them among threads, which would wait more
+    step = max(
+        1, PAIRED_ELEMENTS.get(images.device.type, PAIRED_ELEMENTS["cpu"]) // images.shape[1]
+    )
     scores = [
         similarity.pairs(images[some].double(), captions[others].double())
         for some, others in zip(i.split(step), j.split(step), strict=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from vse_exp.retrieval.pages import Markup, fill, joined
 
-EDGES = (1, 2, 6, 11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10_001, 100_001)
+EDGES = (1, 2, 6, 11, 21, 51, 101, 501, 1001, 5001, 10_001)
 """First rank (from 1) of each bin."""
 WIDTH, HEIGHT = 360, 190
 TOP, BOTTOM = 18, 24
@@ -28,7 +28,7 @@ def _label(index: int) -> str:
 
 
 def _short(rank: int) -> str:
-    return f"{rank // 1000}k" if rank >= 1000 else str(rank)
+    return f"{rank // 1000}k" if rank >= 1000 and rank % 1000 < 2 else str(rank)
 
 
 def rank_histogram(ranks: np.ndarray, name: str) -> Markup:

@@ -1,0 +1,391 @@
+"""The demo: its answers, its refusals over raw requests, and a real browser that uses it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browser import FLAGS, chromium
+from conftest import random_captions
+from vse_exp.data.scenes import prepare_scenes
+from vse_exp.data.scenes.export import write_pictures
+from vse_exp.data.vocabulary import Vocabulary
+from vse_exp.demo import _check_host, _listen
+from vse_exp.errors import UserError
+from vse_exp.models.checkpoint import save_model
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.vse import VSE
+from vse_exp.retrieval import Gallery, Retriever, build_gallery
+from vse_exp.retrieval.demo import Demo, Limits, picture_type
+from vse_exp.retrieval.pictures import open_thumbnails
+
+HOSTILE = (
+    "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+)
+IMAGES = 9
+LIMITS = Limits(upload_bytes=200_000, upload_pixels=1_000_000)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in data set with nine test images."""
+    root = prepare_scenes(tmp_path_factory.mktemp("cache"), 0, 1, 1, IMAGES)
+    return root / "scenes"
+
+
+@pytest.fixture(scope="module")
+def model(scenes: Path) -> VSE:
+    features = np.load(scenes / "scenes_test_ims.npy")
+    config = ModelConfig.from_dict(
+        {"encoder": "bow", "dim": 16, "dim_image": features.shape[1], "image_encoder": "linear"}
+    )
+    return VSE(config, Vocabulary.build([*random_captions(40), HOSTILE])).eval()
+
+
+@pytest.fixture(scope="module")
+def gallery(scenes: Path, model: VSE) -> Gallery:
+    return build_gallery(
+        model,
+        images=np.load(scenes / "scenes_test_ims.npy"),
+        image_names=(scenes / "scenes_test_images.txt").read_text().split(),
+        captions=[*random_captions(30), HOSTILE],
+        source="scenes test",
+        pictures="scenes",
+        provenance={"backbone": "scenes"},
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(model: VSE, gallery: Gallery) -> Demo:
+    assert gallery.images is not None
+    thumbnails = open_thumbnails("scenes", gallery.images.names)
+    return Demo(Retriever(model, gallery), thumbnails, LIMITS)
+
+
+@pytest.fixture(scope="module")
+def port(demo: Demo) -> Iterator[int]:
+    """Port of a running demo."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `demo`")
+    pytest.importorskip("starlette", reason="needs the extra `demo`")
+    from vse_exp.retrieval.server import build_app
+
+    listener = _listen("127.0.0.1", 0)
+    app = build_app(demo, {"127.0.0.1", "localhost"})
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+def ask(
+    port: int, path: str, body: bytes | None = None, method: str = "", **headers: str
+) -> tuple[int, dict | bytes]:
+    """Status and answer, decoded where it is JSON. Header names are written with underscores."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    if body is not None:
+        sent.setdefault("content-type", "application/octet-stream")
+    connection.request(method or ("GET" if body is None else "POST"), path, body, sent)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    is_json = response.headers["content-type"] == "application/json"
+    return response.status, json.loads(content) if is_json else content
+
+
+def picture_bytes(kind: str = "PNG", size: tuple[int, int] = (96, 96)) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 40)).save(content, kind)
+    return content.getvalue()
+
+
+def test_a_sentence_finds_images_and_captions(demo: Demo, model: VSE, gallery: Gallery) -> None:
+    answer = demo.sentence("a red dog", 4)
+    assert gallery.images is not None
+    scores = gallery.images.vectors @ model.encode_sentences(["a red dog"])[0]
+    order = np.argsort(-scores)[:4].tolist()
+    assert [hit["item"] for hit in answer["images"]] == order
+    assert answer["images"][0]["name"] == gallery.images.names[order[0]]
+    assert len(answer["captions"]) == 4
+    assert set(answer["milliseconds"]) == {"embedding", "search"}
+
+
+def test_a_picture_of_the_gallery_finds_itself(demo: Demo, scenes: Path, tmp_path: Path) -> None:
+    name = (scenes / "scenes_test_images.txt").read_text().split()[5]
+    (path,) = write_pictures(tmp_path, [name])
+    answer = demo.picture(path.read_bytes(), "", "", 3)
+    assert answer["images"][0]["item"] == 5
+    assert answer["images"][0]["score"] == pytest.approx(1, abs=1e-3)
+    assert demo.image(5, "", "", 3)["images"] == demo.image(5, " ", "", 3)["images"]
+
+
+def test_words_are_taken_away_and_added(demo: Demo, model: VSE, gallery: Gallery) -> None:
+    assert gallery.images is not None
+    minus, plus = model.encode_sentences(["red", "blue"])
+    wanted = gallery.images.vectors[2] - minus + plus
+    scores = gallery.images.vectors @ (wanted / np.linalg.norm(wanted))
+    answer = demo.image(2, "red", "blue", IMAGES)
+    assert [hit["item"] for hit in answer["images"]] == np.argsort(-scores).tolist()
+    assert answer["images"][0]["score"] == pytest.approx(float(scores.max()), abs=1e-5)
+
+
+def test_types_are_known_by_content() -> None:
+    for kind in ("PNG", "JPEG", "GIF"):
+        assert picture_type(picture_bytes(kind)) == kind
+    assert picture_type(picture_bytes("WEBP")) == "WebP"
+    for kind in ("BMP", "TIFF", "PDF"):
+        assert picture_type(picture_bytes(kind)) is None
+    assert picture_type(b"<svg xmlns='http://www.w3.org/2000/svg'/>") is None
+    assert picture_type(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no JPEG"),
+        (b"MZ\x90 a program named photo.jpg", "no JPEG"),
+        (picture_bytes()[:60], "Cannot read the picture"),
+        (b"\xff\xd8\xff" + bytes(1000), "Cannot read the picture"),
+        (picture_bytes(size=(4000, 4000)), "pixels"),
+    ],
+)
+def test_bad_uploads_are_refused_with_a_reason(port: int, content: bytes, message: str) -> None:
+    status, answer = ask(port, "/api/picture?k=3", content)
+    assert status == 400
+    assert isinstance(answer, dict)
+    assert message in answer["error"]
+
+
+def test_uploads_are_bounded(port: int) -> None:
+    status, answer = ask(port, "/api/picture", bytes(LIMITS.upload_bytes + 1))
+    assert status == 413
+    assert isinstance(answer, dict)
+    assert "0.2 MB" in answer["error"]
+    # without a declared length it is counted while it comes in
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    parts = iter([bytes(60_000)] * 5)
+    connection.request(
+        "POST", "/api/picture", parts, {"content-type": "image/png"}, encode_chunked=True
+    )
+    assert connection.getresponse().status == 413
+    connection.close()
+    assert ask(port, "/api/about")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/pictures/0.jpg", 200),
+        (f"/pictures/{IMAGES}.jpg", 404),
+        ("/pictures/-1.jpg", 404),
+        ("/pictures/..%2f..%2fetc%2fpasswd.jpg", 404),
+        ("/pictures/../../etc/passwd", 404),
+        ("/%2e%2e/%2e%2e/etc/passwd", 404),
+        ("/api/image/99999999999999999999", 400),
+        ("/api/search", 400),
+        (f"/api/search?q={'a' * 1001}", 400),
+        ("/api/search?q=a&k=-1", 400),
+        ("/api/search?q=a&k=%00", 400),
+        ("/api/search?q=%FF%FE", 200),
+        ("/nothing", 404),
+    ],
+)
+def test_paths_in_requests_open_nothing(port: int, path: str, status: int) -> None:
+    found, answer = ask(port, path)
+    assert found == status
+    assert b"root:" not in (answer if isinstance(answer, bytes) else b"")
+
+
+def test_other_names_and_other_sites_are_refused(port: int) -> None:
+    assert ask(port, "/api/about", host="attacker.example")[0] == 403
+    assert ask(port, "/api/about", host=f"localhost:{port}")[0] == 200
+    assert ask(port, "/api/search?q=a", sec_fetch_site="cross-site")[0] == 403
+    assert ask(port, "/", sec_fetch_site="cross-site")[0] == 200
+    # what a form of another site could send
+    for kind in ("multipart/form-data; boundary=x", "text/plain"):
+        assert ask(port, "/api/picture", picture_bytes(), content_type=kind)[0] == 415
+    assert ask(port, "/api/search?q=a", method="DELETE")[0] == 405
+
+
+def test_twenty_requests_at_once(port: int) -> None:
+    picture = picture_bytes("JPEG")
+
+    def one(number: int) -> tuple[int, object]:
+        if number % 2:
+            return ask(port, "/api/picture?k=2", picture)
+        return ask(port, f"/api/search?q={quote('a dog and a cat')}&k=2")
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(one, range(20)))
+    assert [status for status, _ in answers] == [200] * 20
+    for same in (answers[::2], answers[1::2]):
+        items = [[hit["item"] for hit in answer["images"]] for _, answer in same]  # type: ignore[index]
+        assert items == items[:1] * 10
+
+
+def test_every_answer_carries_the_headers(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    for path in ("/", "/demo.js", "/pictures/0.jpg", "/nothing"):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+    connection.close()
+
+
+def test_other_machines_are_let_in_only_when_told_so() -> None:
+    for host in ("127.0.0.1", "localhost", "::1"):
+        _check_host(host, public=False)
+    for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", ""):
+        with pytest.raises(UserError, match="public=true"):
+            _check_host(host, public=False)
+        _check_host(host, public=True)
+    with _listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match="Cannot listen"):
+        _listen("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A Chromium driven by Playwright."""
+    program = chromium()
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs Playwright (pip install playwright)"
+    )
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=program, args=list(FLAGS[1:]))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser, port: int) -> Iterator:  # type: ignore[no-untyped-def]
+    """The demo's page; no request leaves this machine, and no script fails."""
+    context = browser.new_context()
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("console", lambda m: problems.append(m.text) if "Security" in m.text else None)
+    opened.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((f"http://127.0.0.1:{port}/", "blob:", "data:"))
+            else problems.append(request.url)
+        ),
+    )
+    opened.set_default_timeout(20_000)
+    opened.goto(f"http://127.0.0.1:{port}/")
+    yield opened
+    assert problems == []
+    assert opened.title() == "Images and sentences"
+    context.close()
+
+
+def test_a_browser_searches_by_keyboard(page) -> None:  # type: ignore[no-untyped-def]
+    page.keyboard.type("a red dog")  # the field has the focus
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#results figure")
+    assert page.locator("#results figure").count() == IMAGES
+    assert "search" in page.inner_text("#status")
+    assert "q=a+red+dog" in page.url
+    image = page.locator("#results img").first
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 240
+    # an image that was found is a query in turn
+    page.locator("#results figure button").nth(2).press("Enter")
+    page.wait_for_selector("#arithmetic:not([hidden])")
+    page.fill("#minus", "red")
+    page.fill("#plus", "blue")
+    page.press("#plus", "Enter")
+    page.locator("#status", has_text="answered").wait_for()
+    page.go_back()
+    page.wait_for_selector("#results figure")
+
+
+def test_a_browser_uploads_a_picture(page, scenes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    names = (scenes / "scenes_test_images.txt").read_text().split()
+    (path,) = write_pictures(tmp_path, [names[4]])
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#results figure")
+    assert page.locator("#results h2").all_inner_texts() == ["Captions", "Images"]
+    assert names[4] in page.locator("#results figure button").first.get_attribute("title")
+    assert "picture" in page.inner_text("#status")
+
+
+def test_a_hostile_caption_is_text(page) -> None:  # type: ignore[no-untyped-def]
+    page.fill("#text", HOSTILE)
+    page.press("#text", "Enter")
+    page.wait_for_selector("#results li")
+    assert page.locator("#results li button").first.inner_text() == HOSTILE
+    assert page.locator("#results script, #results img[src='x']").count() == 0
+
+
+def test_a_browser_is_told_of_uploads_that_are_too_large(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    page.wait_for_load_state("networkidle")  # it has asked for the limits
+    (tmp_path / "large.jpg").write_bytes(b"\xff\xd8\xff" + bytes(LIMITS.upload_bytes))
+    page.set_input_files("#file", tmp_path / "large.jpg")
+    page.wait_for_selector("#status.mistake")
+    assert "choose a smaller one" in page.inner_text("#status")
+    (tmp_path / "text.jpg").write_text("no picture at all")
+    page.set_input_files("#file", tmp_path / "text.jpg")
+    page.locator("#status", has_text="no JPEG").wait_for()
+
+
+def test_the_page_fits_a_phone(page) -> None:  # type: ignore[no-untyped-def]
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.fill("#text", "a dog")
+    page.press("#text", "Enter")
+    page.wait_for_selector("#results figure")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_command_serves_until_it_is_interrupted(
+    model: VSE, scenes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra `demo`")
+    save_model(model, tmp_path / "model.ckpt")
+    command = [sys.executable, "-m", "vse_exp.demo", f"checkpoint={tmp_path / 'model.ckpt'}"]
+    environment = os.environ | {"VSE_CACHE_DIR": str(scenes.parents[1])}
+    sizes = ["data.scenes.n_train=1", "data.scenes.n_dev=1", f"data.scenes.n_test={IMAGES}"]
+    process = subprocess.Popen(
+        [*command, "port=0", *sizes],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        port = int(line.split("127.0.0.1:")[1].split(" ")[0])
+        status, answer = ask(port, "/api/search?q=a+dog&k=2")
+        assert status == 200
+        assert isinstance(answer, dict)
+        assert len(answer["images"]) == 2
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["model.ckpt"]

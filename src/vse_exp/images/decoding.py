@@ -45,6 +45,8 @@ def read_image_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) ->
             raise UnreadableImage("not a regular file")
         check_size(found.st_size, max_bytes)
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file") from error
     except OSError as error:
         raise UnreadableImage((error.strerror or str(error)).lower()) from error
 

@@ -95,7 +95,7 @@ def extract_features(
     )
     whole = False
     try:
-        started, before = time.monotonic(), len(journal.done)
+        started, before = time.monotonic(), journal.n_done
         _fill(journal, pictures, backbone, settings, progress, device)
         seconds = time.monotonic() - started
         skipped = [(pictures.names[index], reason) for index, reason in journal.skipped]
@@ -109,9 +109,8 @@ def extract_features(
         record = {"weights": backbone.weights, "seed": backbone.seed, **job}
         _write_beside(files, pictures, skipped, record, row_shape)
         n_images = journal.finish(files.features)  # last: where it is, all is
-        made = min((len(journal.done) - before) * settings.batch_size, len(pictures.names))
         whole = True
-        return Extraction(files, n_images, skipped, made, seconds)
+        return Extraction(files, n_images, skipped, journal.n_done - before, seconds)
     finally:
         journal.close(remove=whole)
 
@@ -150,7 +149,7 @@ def _fill(
     device: torch.device | str,
 ) -> None:
     total = len(pictures.names)
-    progress(min(len(journal.done) * settings.batch_size, total), total)
+    progress(journal.n_done, total)
     if not journal.open_blocks:
         return
     backbone.module.to(device)
@@ -174,7 +173,7 @@ def _fill(
             rows[indices[good] - start] = _stored(features[torch.from_numpy(good)], settings)
             skipped += [(int(index), "zero or not finite features") for index in indices[~good]]
         journal.add(block, rows, sorted(skipped))
-        progress(min(len(journal.done) * settings.batch_size, total), total)
+        progress(journal.n_done, total)
 
 
 def _usable(features: Tensor) -> np.ndarray:
@@ -187,7 +186,8 @@ def _stored(features: Tensor, settings: Settings) -> np.ndarray:
     features = features.cpu()
     if settings.unit_norm:
         features = normalize(features, dim=-1)
-    rows = features.numpy().astype(settings.dtype)
+    with np.errstate(over="ignore"):  # told below
+        rows = features.numpy().astype(settings.dtype)
     if not np.isfinite(rows).all():
         raise UserError("Feature values are too large for dtype=float16: give dtype=float32.")
     return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import zlib
@@ -48,22 +49,28 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
-            if not (folder / "job.json").is_file():
-                with open(self._rows_path, "wb") as file:
-                    _write_header(file, dtype, (n_rows, *row_shape))
-                    # a file with holes: it takes room as it is filled
-                    size = n_rows * dtype.itemsize * int(np.prod(row_shape))
-                    file.truncate(file.tell() + size)
-                write_json(folder / "job.json", dict(job))
-            self._check_same(job)
-            self.rows: np.memmap = np.lib.format.open_memmap(self._rows_path, "r")
-            self.done: dict[int, Skipped] = self._read()
-            write_text(self._journal_path, "".join(map(self._line, self.done)))
-            # written through a handle: a full disk is an error there, and a crash in a map
-            self._data: IO[bytes] = open(self._rows_path, "r+b")  # noqa: SIM115
-            self._lines: IO[str] = open(self._journal_path, "a", encoding="utf-8")  # noqa: SIM115
+            try:
+                self._open(job, (n_rows, *row_shape), dtype)
+            except BaseException:
+                self._lock.close()
+                raise
         except OSError as error:
             raise UserError(f"Cannot write {folder}: {error.strerror or error}.") from error
+
+    def _open(self, job: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if not (self.folder / "job.json").is_file():
+            with open(self._rows_path, "wb") as file:
+                _write_header(file, dtype, shape)
+                # a file with holes: it takes room as it is filled
+                file.truncate(file.tell() + dtype.itemsize * math.prod(shape))
+            write_json(self.folder / "job.json", dict(job))
+        self._check_same(job)
+        self.rows: np.memmap = np.lib.format.open_memmap(self._rows_path, "r")
+        self.done: dict[int, Skipped] = self._read()
+        write_text(self._journal_path, "".join(map(self._line, self.done)))
+        # written through a handle: a full disk is an error there, and a crash in a map
+        self._data: IO[bytes] = open(self._rows_path, "r+b")  # noqa: SIM115
+        self._lines: IO[str] = open(self._journal_path, "a", encoding="utf-8")  # noqa: SIM115
 
     @property
     def _rows_path(self) -> Path:
@@ -74,10 +81,19 @@ class Journal:
         return self.folder / "journal.jsonl"
 
     @property
+    def _blocks(self) -> range:
+        return range((self.n_rows + self.block - 1) // self.block)
+
+    @property
     def open_blocks(self) -> list[int]:
         """The blocks that are still to be made, in order."""
-        blocks = range((self.n_rows + self.block - 1) // self.block)
-        return [number for number in blocks if number not in self.done]
+        return [number for number in self._blocks if number not in self.done]
+
+    @property
+    def n_done(self) -> int:
+        """Pictures in the blocks that are done."""
+        short = len(self._blocks) * self.block - self.n_rows if self._blocks[-1] in self.done else 0
+        return len(self.done) * self.block - short
 
     @property
     def skipped(self) -> Skipped:
@@ -131,14 +147,15 @@ class Journal:
     def _read(self) -> dict[int, Skipped]:
         """The blocks of which line and rows are whole."""
         done: dict[int, Skipped] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for line in self._journal_path.read_text(encoding="utf-8", errors="replace").split(
-                "\n"
-            ):
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    if entry["crc"] == self._checksum(entry["block"]):
-                        done[entry["block"]] = [(i, reason) for i, reason in entry["skipped"]]
+        if not self._journal_path.is_file():
+            return done
+        text = self._journal_path.read_text(encoding="utf-8", errors="replace")
+        for line in text.split("\n"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                number = self._blocks.index(entry["block"])
+                if entry["crc"] == self._checksum(number):
+                    done[number] = [(index, reason) for index, reason in entry["skipped"]]
         return done
 
     def _check_same(self, job: Mapping[str, Any]) -> None:
@@ -170,8 +187,10 @@ def _lock(folder: Path) -> IO[str]:
         import fcntl
 
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            # a lock of the process: workers that outlive a killed one for seconds do not hold it
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.close()
             raise UserError(
                 f"Another process is extracting to {folder}: wait for it, or end it."
             ) from error

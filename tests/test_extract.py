@@ -1,0 +1,152 @@
+"""The command `extract`: outputs, splits of a data set, exit codes, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from vse_exp import extract
+from vse_exp.cli import config_dir
+from vse_exp.data import load_split_from_config
+from vse_exp.errors import UserError
+
+NET = ["backbone=squeezenet1_1", "weights=random", "transform.size=32", "num_workers=0"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def run(*overrides: str) -> list:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return extract.run(compose("extract", [*NET, *overrides]))
+
+
+def write_split(folder: Path, split: str, names: list[str], captions: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"caption {number}\n" for number in range(captions)]
+    (folder / f"mine_{split}_caps.txt").write_text("".join(lines))
+    (folder / f"mine_{split}_images.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+def test_a_folder(photos, tmp_path, capsys):
+    (extraction,) = run(f"images={photos}", f"output={tmp_path}/out/photos_ims.npy", "view=frame")
+    assert extraction.n_images == 6
+    assert "6 rows (squeezenet1_1, 512-d" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out/photos_features.json").read_text())
+    assert record["transform"]["view"] == "frame"
+    assert record["batch_size"] == 16
+    run(f"images={photos}", f"output={tmp_path}/out/photos_ims.npy", "view=frame")
+    assert "complete already" in capsys.readouterr().out
+
+
+def test_all_splits_of_a_data_set_in_the_order_of_their_lists(photos, tmp_path):
+    folder = tmp_path / "data/mine"
+    write_split(folder, "train", ["4.png", "0.png", "2.png"], 6)
+    write_split(folder, "dev", ["1.png", "1.png", "5.png"], 3)  # a line a caption
+    run(f"images={photos}", f"output={folder}")
+    config = {"name": "mine", "root": tmp_path / "data"}
+    train = load_split_from_config(config, "train")
+    assert train.image_names == ["4.png", "0.png", "2.png"]
+    assert train.caption_image.tolist() == [0, 0, 1, 1, 2, 2]
+    dev = load_split_from_config(config, "dev")
+    assert dev.caption_image.tolist() == [0, 0, 1]
+    # the rows are those of the pictures named
+    run(f"images={photos}", f"output={tmp_path}/all.npy")
+    rows = np.load(tmp_path / "all.npy")
+    close = {"rtol": 0, "atol": 2e-3}
+    np.testing.assert_allclose(train.image_features.rows(slice(None)), rows[[4, 0, 2]], **close)
+    np.testing.assert_allclose(dev.image_features.rows(slice(None)), rows[[1, 5]], **close)
+
+
+def test_unreadable_pictures_of_a_data_set(photos, tmp_path, capsys):
+    folder = tmp_path / "data/mine"
+    write_split(folder, "train", ["0.png", "1.png", "2.png"], 6)
+    write_split(folder, "dev", ["3.png", "3.png", "gone.png", "4.png"], 4)
+    (photos / "1.png").write_bytes(b"damaged")
+    arguments = [f"images={photos}", f"output={folder}"]
+    with pytest.raises(UserError, match=r"1 pictures of .*dev_images.txt could not be read"):
+        run(*arguments)
+    assert not (folder / "mine_dev_ims.npy").exists()
+    run(*arguments, "drop_unreadable=true")
+    assert (folder / "mine_train_caps.txt").read_text().split("\n")[:-1] == [
+        f"caption {number}" for number in (0, 1, 4, 5)
+    ]
+    assert (folder / "mine_train_images.txt").read_text() == "0.png\n2.png\n"
+    assert (folder / "mine_dev_images.txt").read_text() == "3.png\n3.png\n4.png\n"
+    config = {"name": "mine", "root": tmp_path / "data"}
+    assert load_split_from_config(config, "train").caption_image.tolist() == [0, 0, 1, 1]
+    assert load_split_from_config(config, "dev").captions == ["caption 0", "caption 1", "caption 3"]
+
+
+def test_strict(photos, tmp_path):
+    (photos / "1.png").write_bytes(b"damaged")
+    output = tmp_path / "out.npy"
+    with pytest.raises(UserError, match="strict=true, and 1 pictures were skipped"):
+        run(f"images={photos}", f"output={output}", "strict=true")
+    assert len(np.load(output)) == 5  # all the same
+    with pytest.raises(UserError, match="strict=true"):  # and the second time
+        run(f"images={photos}", f"output={output}", "strict=true")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["list=missing.txt"], "No file missing.txt"),
+        (["batch_size=0"], "batch_size=0 must be"),
+        (["num_workers=-1"], "num_workers=-1"),
+        (["device=cuda:77"], "device=cuda:77 is not there"),
+        (["transform.std=0"], "above zero"),
+        (["output=FOLDER"], "a folder without NAME_caps.txt"),
+    ],
+)
+def test_mistakes(photos, tmp_path, overrides, message):
+    overrides = [override.replace("FOLDER", str(tmp_path)) for override in overrides]
+    with pytest.raises(UserError, match=message):
+        run(f"images={photos}", f"output={tmp_path}/out.npy", *overrides)
+
+
+def test_a_list_that_is_not_that_of_the_captions(photos, tmp_path):
+    folder = tmp_path / "data/mine"
+    write_split(folder, "train", ["0.png", "1.png"], 2)
+    other = tmp_path / "other.txt"
+    other.write_text("1.png\n0.png\n")
+    arguments = [f"images={photos}", f"output={folder}/mine_train_ims.npy", f"list={other}"]
+    with pytest.raises(UserError, match="differs from"):
+        run(*arguments)
+
+
+def test_terminated_and_run_again(photos, tmp_path):
+    for number in range(6, 60):
+        (photos / f"{number}.png").write_bytes((photos / f"{number % 6}.png").read_bytes())
+    output = tmp_path / "out.npy"
+    command = [sys.executable, "-m", "vse_exp.extract", f"images={photos}", f"output={output}"]
+    command += [*NET, "batch_size=1", "transform.size=96"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    journal = tmp_path / ".out.npy.unfinished" / "journal.jsonl"
+    while child.poll() is None and not (journal.is_file() and journal.read_text().count("\n") > 3):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGTERM)
+    _, told = child.communicate()
+    assert (child.returncode, told) == (75, "interrupted: the same command goes on from here\n")
+    assert not output.exists()
+    extraction = run(*command[3:])[0]
+    assert 0 < extraction.made < 60
+    assert len(np.load(output)) == 60

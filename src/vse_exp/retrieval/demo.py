@@ -92,7 +92,8 @@ class Demo:
         with self._lock:
             clock = _Clock()
             with clock.part("embedding"):
-                query = self._with_words(np.float32(vectors[row : row + 1]), minus, plus)
+                stored = np.asarray(vectors[row : row + 1], dtype=np.float32)
+                query = self._with_words(stored, minus, plus)
             return self._find(query, "images", k, clock)
 
     def thumbnail(self, row: int) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 from omegaconf import DictConfig
-from optuna.storages import RDBStorage, RetryFailedTrialCallback
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from vse_exp.errors import UserError
@@ -32,18 +32,20 @@ def open_study(name: str, storage: str, seed: int, prune_after: int | None) -> o
         if prune_after is None
         else optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=prune_after)
     )
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name=name,
         storage=RDBStorage(
             storage,
             heartbeat_interval=HEARTBEAT_SECONDS,
-            failed_trial_callback=RetryFailedTrialCallback(),
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
         ),
-        sampler=optuna.samplers.TPESampler(seed=seed),
         pruner=pruner,
         direction="maximize",
         load_if_exists=True,
     )
+    # a sampler that starts anew with the same seed would draw the first trials once more
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    return study
 
 
 def suggest(trial: optuna.Trial, key: str, spec: Mapping[str, Any]) -> Any:

@@ -1,0 +1,148 @@
+"""The command `prepare`, and the way from raw annotations to a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from vse_exp import extract, prepare
+from vse_exp.cli import config_dir
+from vse_exp.data import load_split
+from vse_exp.data.layouts import find_files
+from vse_exp.errors import UserError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos" / "Flicker8k_Dataset"
+    folder.mkdir(parents=True)
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def captions(tmp_path: Path) -> Path:
+    """Ten pictures, of which two have no file; picture 3 has one caption, the others two."""
+    lines = ["image,caption"]
+    lines += [f'{number}.png,"Dog {number}, it isn\'t red."' for number in range(10)]
+    lines += [f"{number}.png,Cat {number}" for number in range(10) if number != 3]
+    path = tmp_path / "captions.txt"
+    path.write_text("\n".join([*lines, "5.png,"]) + "\n")
+    return path
+
+
+def run(*overrides: str, verb: str = "prepare") -> list:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose(verb, list(overrides))
+        return prepare.run(cfg) if verb == "prepare" else extract.run(cfg)
+
+
+def test_counts_and_what_is_left_out(captions, photos, tmp_path, capsys):
+    written = run(
+        f"source={captions}",
+        f"images={photos}",
+        f"output={tmp_path}/data",
+        "name=mine",
+        "fractions.dev=0.25",
+        "fractions.test=0.25",
+    )
+    assert [(split.name, split.n_images) for split in written] == [
+        ("train", 4),
+        ("dev", 2),
+        ("test", 2),
+    ]
+    assert sum(split.n_captions for split in written) == 15
+    told = capsys.readouterr().out
+    assert "2 pictures not found" in told
+    assert "1 empty captions" in told
+    listed = (tmp_path / "data/mine/mine_left_out.txt").read_text()
+    assert listed == "pictures not found: 8.png\npictures not found: 9.png\n"
+    names = (tmp_path / "data/mine/mine_train_images.txt").read_text().split()
+    assert all(name.startswith("Flicker8k_Dataset/") for name in names)
+
+
+def test_official_splits_beside_the_captions(tmp_path):
+    source = tmp_path / "Flickr8k_text"
+    source.mkdir()
+    lines = [f"{name}.jpg#{n}\tCaption {n} of {name} .\n" for name in "abcd" for n in range(2)]
+    (source / "Flickr8k.token.txt").write_text("".join(lines))
+    (source / "Flickr_8k.trainImages.txt").write_text("b.jpg\na.jpg\n")
+    (source / "Flickr_8k.testImages.txt").write_text("c.jpg\n")
+    written = run(f"source={source}", f"output={tmp_path}/data", "name=f8k")
+    assert [(split.name, split.n_images, split.n_captions) for split in written] == [
+        ("train", 2, 4),
+        ("test", 1, 2),
+    ]
+    folder = tmp_path / "data/f8k"
+    assert (folder / "f8k_train_images.txt").read_text() == "a.jpg\nb.jpg\n"
+    assert (folder / "f8k_left_out.txt").read_text() == "pictures in no split: d.jpg\n"
+    written = run(
+        f"source={source}",
+        f"output={tmp_path}/data",
+        "name=own",
+        f"splits.dev={source}/Flickr_8k.testImages.txt",
+    )
+    assert [(split.name, split.n_images) for split in written] == [("dev", 1)]
+
+
+def test_treebank_tokens_and_excluded_pictures(captions, tmp_path):
+    skipped = tmp_path / "skipped.csv"
+    skipped.write_text("image,reason\n0.png,damaged\n")
+    run(
+        f"source={captions}",
+        f"output={tmp_path}/data",
+        "name=mine",
+        "tokenize=ptb",
+        f"exclude={skipped}",
+        "fractions.dev=0",
+        "fractions.test=0",
+    )
+    text = (tmp_path / "data/mine/mine_train_caps.txt").read_text().splitlines()
+    assert text[:2] == ["dog 1 , it is n't red .", "cat 1"]
+
+
+def test_from_raw_files_to_a_split_that_trains(captions, photos, tmp_path):
+    """prepare, then extract; the row of each caption is that of its picture."""
+    data = tmp_path / "data"
+    run(f"source={captions}", f"images={photos}", f"output={data}", "name=mine", "seed=1",
+        "fractions.dev=0.25", "fractions.test=0.25")  # fmt: skip
+    net = ["backbone=squeezenet1_1", "weights=random", "transform.size=32", "num_workers=0"]
+    run(f"images={photos}", f"output={data}/mine", *net, verb="extract")
+    run(f"images={photos}", f"output={tmp_path}/all.npy", *net, verb="extract")
+    rows = np.load(tmp_path / "all.npy")
+    for name in ("train", "dev", "test"):
+        split = load_split(find_files(data, "mine", name), name)
+        assert split.image_names is not None
+        for caption, row in zip(split.captions, split.caption_image, strict=True):
+            number = int(caption.split()[1].rstrip(","))
+            assert split.image_names[row] == f"Flicker8k_Dataset/{number}.png"
+            own = split.image_features.rows(np.array([row]))[0].numpy()
+            np.testing.assert_allclose(own, rows[number], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["name=../x"], "name=../x must be of letters"),
+        (["tokenize=words"], "Unknown tokenize=words"),
+        (["images=EMPTY"], "No pictures in the folder"),
+        (["images=OTHER"], "None of the 10 annotated pictures"),
+        (["format=karpathy"], "read from a .json file"),
+        (["splits.dev=lost.txt"], "No file lost.txt"),
+    ],
+)
+def test_mistakes(captions, tmp_path, overrides, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x.png").touch()
+    names = {"EMPTY": f"{tmp_path}/empty", "OTHER": f"{tmp_path}/other"}
+    for short, path in names.items():
+        overrides = [override.replace(short, path) for override in overrides]
+    with pytest.raises(UserError, match=message):
+        run(f"source={captions}", f"output={tmp_path}/data", "name=mine", *overrides)

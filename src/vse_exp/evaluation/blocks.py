@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vse_exp.evaluation.similarity import Similarity
 
-BLOCKS = {"cpu": (512, 2048), "cuda": (4096, 16384)}
+BLOCKS = {"cpu": (1024, 2048), "cuda": (4096, 16384)}
 """Images and captions of a block, by device: with their scores they nearly fill its caches."""
 
 

@@ -93,6 +93,7 @@ def test_unreadable_pictures_of_a_data_set(photos, tmp_path, capsys):
     config = {"name": "mine", "root": tmp_path / "data"}
     assert load_split_from_config(config, "train").caption_image.tolist() == [0, 0, 1, 1]
     assert load_split_from_config(config, "dev").captions == ["caption 0", "caption 1", "caption 3"]
+    assert [extraction.made for extraction in run(*arguments)] == [0, 0]
 
 
 def test_strict(photos, tmp_path):

@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +195,6 @@ def _stored(features: Tensor, settings: Settings) -> np.ndarray:
 
 def _job(pictures: Pictures, backbone: Backbone, settings: Settings) -> dict[str, Any]:
     """What decides the bytes of the result."""
-    names = hashlib.sha256("\n".join(pictures.names).encode("utf-8", "surrogateescape"))
     return {
         "backbone": backbone.name,
         "weights_sha256": backbone.weights_sha256,
@@ -205,8 +204,12 @@ def _job(pictures: Pictures, backbone: Backbone, settings: Settings) -> dict[str
         "dtype": settings.dtype,
         "batch_size": settings.batch_size,
         "max_pixels": settings.max_pixels,
-        "images_sha256": names.hexdigest(),
+        "images_sha256": _names_hash(pictures.names),
     }
+
+
+def _names_hash(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _finished(files: FeatureFiles, job: dict[str, Any], settings: Settings) -> Extraction | None:
@@ -239,7 +242,9 @@ def _write_beside(
 ) -> None:
     left_out = dict(skipped)
     names = [name for name in pictures.names if name not in left_out]
-    if not files.prepared:  # else the list beside the captions has the same order
+    if files.prepared:  # the list beside the captions has these names now
+        record = record | {"images_sha256": _names_hash(names)}
+    else:
         write_text(files.images, "".join(f"{name}\n" for name in names))
     files.skipped.unlink(missing_ok=True)
     if skipped:

@@ -357,6 +357,9 @@ def test_the_page_fits_a_phone(page) -> None:  # type: ignore[no-untyped-def]
     page.press("#text", "Enter")
     page.wait_for_selector("#results figure")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.locator("#results figure button").first.click()
+    page.wait_for_selector("#arithmetic:not([hidden])")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_the_command_serves_until_it_is_interrupted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +40,7 @@ def main(cfg: DictConfig) -> None:
         limit_concurrency=256,
     )
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    threading.Thread(target=demo.warm_up, daemon=True).start()
     print(f"http://{host}:{address[1]} (Ctrl-C ends it)", flush=True)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
         uvicorn.Server(settings).run(sockets=[listener])

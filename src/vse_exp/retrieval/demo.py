@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import UnreadableImage, decode_image
@@ -56,6 +57,11 @@ class Demo:
             "upload_bytes": self.limits.upload_bytes,
             "has_pictures": self.thumbnails is not None,
         }
+
+    def warm_up(self) -> None:
+        """Load the image backbone before the first upload needs it."""
+        with self._lock, suppress(UserError):  # told when a picture comes
+            self.retriever.picture_features([Image.new("RGB", (32, 32))])
 
     def sentence(self, text: str, k: int) -> dict[str, Any]:
         """What a sentence finds."""

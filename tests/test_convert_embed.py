@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from vse_exp.convert import main as convert
 from vse_exp.embed import main as embed
+from vse_exp.evaluate import main as evaluate
 from vse_exp.models.checkpoint import load_model, save_model
 from vse_exp.models.vse import VSE
 
@@ -50,6 +52,24 @@ def test_the_original_to_ours_and_back(golden: Path, tmp_path: Path, run, name: 
         assert set(ours.files) == set(theirs.files)
         for key in theirs.files:
             np.testing.assert_array_equal(ours[key], theirs[key])
+
+
+@pytest.mark.parametrize("name", ["small_gru", "small_bow"])
+def test_evaluated_as_the_unconverted(golden: Path, tmp_path: Path, run, capsys, name: str) -> None:
+    source = golden / name / f"{name}.npz"
+    run(convert, checkpoint=source, output=tmp_path / "model.ckpt")
+    (tmp_path / "f8k").symlink_to(golden / "small_f8k")
+    metrics = {}
+    for path in (source, tmp_path / "model.ckpt"):
+        report = tmp_path / f"{path.stem}.json"
+        folder = {"data": "custom", "data.name": "f8k", "data.root": tmp_path}
+        keys = folder | {"checkpoint": path, "split": "test", "output": report}
+        run(evaluate, **keys)
+        metrics[path] = json.loads(report.read_text())
+    first, second = metrics.values()
+    assert first["rsum"] > 0
+    figures = ["rsum", *(f"{way}{kind}" for way in "as" for kind in ("R@1", "R@5", "R@10", "Medr"))]
+    assert {key: first[key] for key in figures} == {key: second[key] for key in figures}
 
 
 def test_vsepp_to_ours(golden: Path, tmp_path: Path, run, capsys) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vse_exp.evaluation.metrics import i2t, t2i
     from vse_exp.models.checkpoint import load_model, save_model
     from vse_exp.models.vse import VSE
+    from vse_exp.retrieval.build import build_gallery
+    from vse_exp.retrieval.captioning import retrieve_captions, retrieve_images
+    from vse_exp.retrieval.gallery import open_gallery
     from vse_exp.retrieval.regularities import regularities
 
 __version__ = "0.1.0"
@@ -25,10 +28,14 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "UserError": "vse_exp.errors",
     "VSE": "vse_exp.models.vse",
+    "build_gallery": "vse_exp.retrieval.build",
     "evalrank": "vse_exp.evaluation.evaluator",
     "i2t": "vse_exp.evaluation.metrics",
     "load_model": "vse_exp.models.checkpoint",
+    "open_gallery": "vse_exp.retrieval.gallery",
     "regularities": "vse_exp.retrieval.regularities",
+    "retrieve_captions": "vse_exp.retrieval.captioning",
+    "retrieve_images": "vse_exp.retrieval.captioning",
     "save_model": "vse_exp.models.checkpoint",
     "t2i": "vse_exp.evaluation.metrics",
 }
@@ -36,10 +43,14 @@ _PUBLIC = {
 __all__ = [
     "VSE",
     "UserError",
+    "build_gallery",
     "evalrank",
     "i2t",
     "load_model",
+    "open_gallery",
     "regularities",
+    "retrieve_captions",
+    "retrieve_images",
     "save_model",
     "t2i",
 ]

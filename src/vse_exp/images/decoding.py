@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from vse_exp.errors import UserError
+
 MAX_PIXELS = 100_000_000
 """Pictures of more pixels are refused before they are decoded (decompression bombs)."""
 MAX_BYTES = 256 << 20
@@ -28,6 +30,22 @@ SUFFIXES = frozenset(
 
 class UnreadableImage(Exception):
     """An image that cannot be used; the message is the reason, fit for a list."""
+
+
+Picture = Image.Image | bytes | str | os.PathLike[str]
+"""An open picture, the content of an image file, or its path."""
+
+
+def open_picture(picture: Picture) -> Image.Image:
+    """A picture in RGB. UserError where it cannot be read."""
+    try:
+        if isinstance(picture, Image.Image):
+            return to_rgb(picture)
+        content = picture if isinstance(picture, bytes) else read_image_file(picture)
+        return decode_image(content)
+    except UnreadableImage as error:
+        shown = "" if isinstance(picture, (Image.Image, bytes)) else f" {picture}"
+        raise UserError(f"Cannot read the picture{shown}: {error}.") from error
 
 
 def is_picture_name(name: str) -> bool:

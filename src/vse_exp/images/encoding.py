@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.images.backbones import Backbone, build_backbone
-from vse_exp.images.decoding import UnreadableImage, decode_image, read_image_file, to_rgb
+from vse_exp.images.decoding import Picture, open_picture
 from vse_exp.images.preprocessing import Preprocessing
 
 
 def picture_features(
     backbone: Backbone,
-    pictures: Sequence[Image.Image | bytes | str | os.PathLike[str]],
+    pictures: Sequence[Picture],
     unit_norm: bool = True,
     batch_size: int = 32,
 ) -> np.ndarray:
@@ -29,19 +27,8 @@ def picture_features(
     """
     rows = [np.empty((0, backbone.dim), np.float32)]
     for start in range(0, len(pictures), batch_size):
-        views = []
-        for picture in pictures[start : start + batch_size]:
-            try:
-                if isinstance(picture, Image.Image):
-                    image = to_rgb(picture)
-                elif isinstance(picture, bytes):
-                    image = decode_image(picture)
-                else:
-                    image = decode_image(read_image_file(picture))
-            except UnreadableImage as error:
-                shown = "" if isinstance(picture, (bytes, Image.Image)) else f" {picture}"
-                raise UserError(f"Cannot read the picture{shown}: {error}.") from error
-            views.append(backbone.preprocessing.views_of(image))
+        images = map(open_picture, pictures[start : start + batch_size])
+        views = [backbone.preprocessing.views_of(image) for image in images]
         features = backbone.features(torch.stack(views)).mean(1).cpu()
         rows.append((normalize(features, dim=-1) if unit_norm else features).numpy())
     return np.concatenate(rows)

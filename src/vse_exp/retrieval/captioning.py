@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from vse_exp.errors import UserError
+from vse_exp.images.decoding import Picture, open_picture
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.gallery import Gallery, Hit, Kind
-
-Picture = Image.Image | bytes | os.PathLike[str]
-"""An open picture, the content of an image file, or its path."""
 
 
 class Retriever:
@@ -97,20 +93,6 @@ class PictureFeatures:
         from vse_exp.images.encoding import backbone_of
 
         return backbone_of(self.provenance, self.weights)
-
-
-def open_picture(picture: Picture) -> Image.Image:
-    """A picture in RGB. UserError where it cannot be read."""
-    from vse_exp.images.decoding import UnreadableImage, decode_image, read_image_file, to_rgb
-
-    try:
-        if isinstance(picture, Image.Image):
-            return to_rgb(picture)
-        content = picture if isinstance(picture, bytes) else read_image_file(picture)
-        return decode_image(content)
-    except UnreadableImage as error:
-        shown = "" if isinstance(picture, (Image.Image, bytes)) else f" {picture}"
-        raise UserError(f"Cannot read the picture{shown}: {error}.") from error
 
 
 def query_kind(query: Any) -> Kind:

@@ -12,7 +12,7 @@ from typing import Protocol
 from PIL import Image
 
 from vse_exp.errors import UserError
-from vse_exp.retrieval.captioning import open_picture
+from vse_exp.images.decoding import UnreadableImage, open_picture
 
 THUMBNAIL = 240
 """Longer side of a thumbnail in pixels."""
@@ -65,8 +65,6 @@ class _Read:
         self.lock = threading.Lock()
 
     def jpeg(self, row: int) -> bytes | None:
-        from vse_exp.images.decoding import UnreadableImage
-
         try:
             with self.lock:  # archives have one position
                 content = self.source.read(row)

@@ -9,6 +9,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.metrics import retrieval_metrics
+from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.evaluation.ranks import retrieval_ranks
 
 STATES = {
@@ -26,6 +27,7 @@ class RetrievalMetric(Metric):
 
     Images and captions come in any order and from any process; what a distributed sampler gave
     twice counts once. Memory: 4 bytes a value of each embedding, and the blocks of `ranks`.
+    `evaluation` holds the ranks of the last `compute` too, until `reset`.
     """
 
     full_state_update = False
@@ -50,6 +52,7 @@ class RetrievalMetric(Metric):
         self._start()
 
     def _start(self) -> None:
+        self.evaluation: Evaluation | None = None
         # a process that is given nothing must still gather tensors of the right type with others
         for state, dtype in STATES.items():
             getattr(self, state).append(torch.empty(0, dtype=dtype, device=self.device))
@@ -104,7 +107,12 @@ class RetrievalMetric(Metric):
                 f"Captions of image {missing} were evaluated without it: give all images and all "
                 "captions of a split."
             )
-        return retrieval_metrics(*retrieval_ranks(images, captions, mapping, self.similarity))
+        annotation, search = retrieval_ranks(images, captions, mapping, self.similarity)
+        metrics = retrieval_metrics(annotation, search)
+        self.evaluation = Evaluation(
+            metrics, "full gallery", annotation.cpu(), search.cpu(), mapping.cpu()
+        )
+        return metrics
 
 
 def _distinct(ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from vse_exp.errors import UserError
 from vse_exp.files import write_text
 
 
@@ -51,8 +52,11 @@ class CSVMetrics(Logger):
         row = {"step": step, **metrics}
         if not set(row) <= set(self._columns):
             self._rewrite([*self._columns, *(key for key in row if key not in self._columns)])
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
+        try:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+        except OSError as error:
+            raise UserError(f"Cannot write {self.path}: {error.strerror or error}.") from error
 
     @rank_zero_only
     def resume_at(self, step: int) -> None:

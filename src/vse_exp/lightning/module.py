@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
 from vse_exp.errors import UserError
 from vse_exp.evaluation.metric import RetrievalMetric
+from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.lightning.distributed import gather_batch
 from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.vse import VSE
@@ -49,7 +50,7 @@ class RetrievalModule(LightningModule):
         self.grad_clip = grad_clip
         self.grad_norm = torch.zeros(())
         # Lightning keeps what is logged in float32 only
-        self.test_metrics: dict[str, float] = {}
+        self.tested: Evaluation | None = None
         self.averaged: AveragedModel | None = None
         if ema is not None:
             average = get_ema_multi_avg_fn(ema)
@@ -100,8 +101,9 @@ class RetrievalModule(LightningModule):
         self.update_metric(batch)
 
     def on_test_epoch_end(self) -> None:
-        self.test_metrics = self.metric.compute()
-        self.log_dict({f"test/{name}": value for name, value in self.test_metrics.items()})
+        metrics = self.metric.compute()
+        self.tested = self.metric.evaluation
+        self.log_dict({f"test/{name}": value for name, value in metrics.items()})
         self.metric.reset()
 
     def update_metric(self, batch: ImageBatch | CaptionBatch) -> None:

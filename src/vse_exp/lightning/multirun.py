@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vse_exp.cli import show_log, user_message
-from vse_exp.errors import UserError
+from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any
     failed.unlink(missing_ok=True)
     try:
         return job()
+    except Interrupted:  # the whole sweep stops; the same command goes on with it
+        raise
     except Exception as error:
         reason = user_message(error) or traceback.format_exc()
         log.error("%s failed: %s", cfg.paths.run_dir, reason.strip().splitlines()[-1])

@@ -10,11 +10,12 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.errors import UserError
@@ -25,15 +26,18 @@ LONGEST_NAME = 150
 
 # what changes how a run is watched or where it lies, and not what comes out of it
 IGNORED = (
-    "paths.",
+    "paths.run",
     "logger",
     "progress",
     "resume",
     "disp_freq",
     "hydra.",
     "debug.",
-    "trainer.devices",
 )
+
+
+# the same of resolved keys
+WATCHED = ("paths.", "logger.", "progress", "resume", "disp_freq", "data.root")
 
 
 def run_name(overrides: Sequence[str]) -> str:
@@ -56,13 +60,15 @@ def run_name(overrides: Sequence[str]) -> str:
 
 class RunFolder:
     """The folder of one run: `config.yaml`, `overrides.json`, `about.json`, `git.diff`,
-    `metrics.csv`, `train.log`, `checkpoints/`, and at the end `results.json`."""
+    `metrics.csv`, `train.log`, `checkpoints/`, and at the end `results.json`; `dev_ranks.npz` and
+    `test_ranks.npz`, the best model's ranks of each query."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
+        self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
 
@@ -80,9 +86,27 @@ class RunFolder:
         """The results of a run that came to its end, else None."""
         return json.loads(self.results.read_text()) if self.results.is_file() else None
 
+    def check(self, cfg: DictConfig) -> None:
+        """UserError where what lies here came, or is coming, out of other settings than `cfg`."""
+        if not self.config.is_file() or not (self.last.is_file() or self.results.is_file()):
+            return
+        here = flatten(OmegaConf.to_container(OmegaConf.load(self.config)))
+        asked = flatten(OmegaConf.to_container(OmegaConf.create(_resolved(cfg))))
+        different = [
+            f"{key}={here[key]} (now {asked[key]})"
+            for key in here
+            if key in asked and here[key] != asked[key] and not key.startswith(WATCHED)
+        ]
+        if different:
+            more = " …" if len(different) > 3 else ""
+            raise UserError(
+                f"{self.path} holds a run with {', '.join(different[:3])}{more}: give another "
+                "paths.run_dir, or resume=never to train this one anew."
+            )
+
     def record(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
         """Write the resolved config, the overrides, git state and package versions."""
-        write_text(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        write_text(self.config, _resolved(cfg))
         write_json(self.path / "overrides.json", list(overrides))
         write_json(
             self.path / "about.json",
@@ -109,10 +133,28 @@ class RunFolder:
         return handler
 
 
-def peak_memory_mb() -> float:
-    """The largest resident memory of this process so far, in MB."""
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _resolved(cfg: DictConfig) -> str:
+    return OmegaConf.to_yaml(cfg, resolve=True)
+
+
+def peak_memory() -> dict[str, int]:
+    """The largest memory of this process so far, in MB: resident, and of a GPU where one is."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+    found = {"peak_memory_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3))}
+    if torch.cuda.is_available():
+        found["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
+    return found
 
 
 def _git(*arguments: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,15 +25,16 @@ from vse_exp.data.layouts import Split
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
-from vse_exp.files import atomic_path, write_json
+from vse_exp.evaluation.rank_files import write_ranks
+from vse_exp.files import write_json
 from vse_exp.lightning.csv_logger import CSVMetrics
 from vse_exp.lightning.dashboards import finish_wandb, log_answers, log_config
 from vse_exp.lightning.interruption import SaveOnSignal
 from vse_exp.lightning.module import RetrievalModule
 from vse_exp.lightning.progress import RetrievalProgressBar, TrainingLog
-from vse_exp.lightning.run_folder import RunFolder, peak_memory_mb
+from vse_exp.lightning.run_folder import RunFolder, peak_memory
 from vse_exp.lightning.validation import RetrievalValidation
-from vse_exp.models.checkpoint import load_model, read_checkpoint
+from vse_exp.models.checkpoint import load_model, read_checkpoint, write_checkpoint
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pretrained_text import PretrainedText, read_subwords
 from vse_exp.models.sentence import start_from_pretrained
@@ -51,8 +51,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        write_checkpoint(checkpoint, path)
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         return read_checkpoint(path)
@@ -69,6 +68,8 @@ def train(
     was saved last (`resume=auto`). `report(step, rsum)` is told each validation's rsum.
     """
     folder = RunFolder(cfg.paths.run_dir)
+    if cfg.resume == "auto":
+        folder.check(cfg)
     finished = folder.finished() if cfg.resume == "auto" else None
     if finished is not None:
         log.info("%s is finished already (resume=never trains it again)", folder.path)
@@ -88,7 +89,6 @@ def _train(
     folder: RunFolder,
     report: Callable[[int, float], None] | None,
 ) -> dict[str, Any]:
-    started = time.perf_counter()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -120,7 +120,9 @@ def _train(
         keep={"config_yaml": OmegaConf.to_yaml(cfg, resolve=True)},
         report=report,
     )
-    trainer = _trainer(cfg, folder, validation)
+    interruption = SaveOnSignal(folder.last)
+    with _quiet_lightning():
+        trainer = _trainer(cfg, folder, [validation, interruption])
     if resume_from is not None:
         step = int(read_checkpoint(resume_from)["global_step"])
         log.info("going on from %s at update %d", resume_from, step)
@@ -150,15 +152,16 @@ def _train(
                     metrics=validation.best,
                     step=trainer.global_step,
                 )
+        results |= {
+            "seconds": round(validation.seconds, 1),
+            **peak_memory(),
+            "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+        }
+        if trainer.is_global_zero:
+            write_json(folder.results, results)
     finally:
         finish_wandb(trainer.loggers)
-    results |= {
-        "seconds": round(time.perf_counter() - started, 1),
-        "peak_memory_mb": round(peak_memory_mb()),
-        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
-    }
-    if trainer.is_global_zero:
-        write_json(folder.results, results)
+        interruption.restore()
     return results
 
 
@@ -196,9 +199,12 @@ def _final_results(
     if folder.best.is_file():
         module.evaluated_model.load_state_dict(load_model(folder.best).state_dict())
     trainer.test(module, datamodule=datamodule, verbose=False)
+    assert module.tested is not None
+    if trainer.is_global_zero:
+        write_ranks(folder.path / "test_ranks.npz", module.tested, _protocol(datamodule, "test"))
     return {
         "dev": validation.best | {"protocol": _protocol(datamodule, "dev")},
-        "test": module.test_metrics | {"protocol": _protocol(datamodule, "test")},
+        "test": module.tested.metrics | {"protocol": _protocol(datamodule, "test")},
     }
 
 
@@ -224,14 +230,14 @@ def _protocol(datamodule: RetrievalDataModule, name: str) -> str:
     )
 
 
-def _trainer(cfg: DictConfig, folder: RunFolder, validation: RetrievalValidation) -> pl.Trainer:
+def _trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -> pl.Trainer:
     callbacks: list[pl.Callback] = [TrainingLog(cfg.disp_freq)]
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
     if progress:
         callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
     callbacks += [build(one) for one in cfg.callbacks.values()]
     # at the end, so that what they save holds the state of all others
-    callbacks += [validation, SaveOnSignal(folder.last)]
+    callbacks += last
     loggers = [CSVMetrics(folder.metrics)]
     loggers += [build(one) for one in cfg.logger.values()]
     return pl.Trainer(
@@ -287,6 +293,7 @@ def _quiet_lightning() -> Iterator[None]:
             ".*LeafSpec.*",
             ".*is smaller than the logging interval.*",
             ".*in eval mode at the start of training.*",  # frozen encoders are
+            ".*`srun` command is available.*",
         ):
             warnings.filterwarnings("ignore", message=message)
         yield

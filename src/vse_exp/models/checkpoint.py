@@ -36,8 +36,19 @@ def save_model(
     """Write a checkpoint atomically. `extra`: plain values kept beside it (metrics, config)."""
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     content = {KEY: describe(model), "state_dict": state, "extra": extra or {}}
+    write_checkpoint(content, path)
+
+
+def write_checkpoint(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write atomically. UserError where that fails; what stood at `path` is then untouched."""
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:
+            if "enforce fail" not in str(error) and "PytorchStreamWriter" not in str(error):
+                raise
+            # torch's writer keeps the system's reason to itself
+            raise UserError(f"Cannot write {path}: is the disk full?") from error
 
 
 def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> VSE:
@@ -61,12 +72,13 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
     about = content[KEY]
     config = ModelConfig.from_dict(about["config"])
     model = VSE(config, vocabulary_from_dict(about["vocabulary"]), about["provenance"])
-    # Lightning's checkpoints hold the training module: the model's weights are under `model.`
-    state = {
-        name.removeprefix("model."): tensor
-        for name, tensor in content["state_dict"].items()
-        if not name.startswith("loss.")
-    }
+    state = content["state_dict"]
+    # Lightning's checkpoints hold the training module: the model, and maybe its average, inside
+    for prefix in ("averaged.module.", "model."):
+        inside = [name for name in state if name.startswith(prefix)]
+        if inside:
+            state = {name.removeprefix(prefix): state[name] for name in inside}
+            break
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vse_exp.errors import UserError
+from vse_exp.lightning.run_folder import flatten
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,6 @@ def _read(path: Path) -> Run:
     if failed.is_file():
         return Run(path, config, overrides, None, "failed", failed.read_text().strip())
     return Run(path, config, overrides, None, "unfinished")
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def select(runs: Sequence[Run], filters: Sequence[str]) -> list[Run]:

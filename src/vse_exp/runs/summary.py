@@ -23,7 +23,7 @@ METRICS = (
 SHORT = ("dev.rsum", "test.rsum", "test.aR@1", "test.sR@1")
 
 # keys that differ between runs of one configuration
-_OF_A_RUN = ("seed", "paths.", "logger.", "resume", "progress", "disp_freq", "trainer.devices")
+_OF_A_RUN = ("seed", "paths.", "logger.", "resume", "progress", "disp_freq")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,15 @@ def test_split_keeps_case_and_words_drops_punctuation():
     assert words.tokenize("Ещё раз, 東京_タワー") == ["ещё", "раз", "東京", "タワー"]
 
 
+def test_stems_join_the_forms_of_a_word():
+    vocabulary = Vocabulary.build(["Two dogs, running!", "a dog runs"], "stems")
+    # by the published algorithm's vocabulary: dogs dog, running run
+    assert vocabulary.words == ["dog", "run", "two", "a"]
+    tokens, _ = vocabulary.encode(["The dog ran; DOGS run"]).batch(torch.arange(1).numpy())
+    assert tokens.tolist() == [[UNK, 3, UNK, 3, 4, EOS]]
+    assert vocabulary.tokenize("Ещё t-shirts don't") == ["ещё", "t-shirt", "don't"]
+
+
 def test_ids_by_frequency_ties_by_appearance():
     vocabulary = Vocabulary.build(["b a a", "c b", "d"], "split")
     assert vocabulary.words == ["b", "a", "c", "d"]

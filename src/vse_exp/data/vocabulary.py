@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,32 @@ def _words(caption: str) -> list[str]:
     return _WORD.findall(caption.lower())
 
 
+def _stems(caption: str) -> list[str]:
+    return [_stem(word) for word in _words(caption)]
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    return _stemmer().stemWord(word)
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer  # not needed by the other tokenisations
+
+    return snowballstemmer.stemmer("english")
+
+
 def _ptb(caption: str) -> list[str]:
     from vse_exp.data.ptb import ptb_tokenize
 
     return ptb_tokenize(caption.lower())
 
 
-TOKENIZATIONS = {"split": _split, "words": _words, "ptb": _ptb}
+TOKENIZATIONS = {"split": _split, "words": _words, "stems": _stems, "ptb": _ptb}
 """`split`: whitespace, case kept (the original's). `words`: lower-cased words of any script without
-punctuation. `ptb`: lower-cased Penn Treebank tokens (VSE++'s)."""
+punctuation. `stems`: the same without English endings (Snowball's Porter 2), so that `dog` and
+`dogs` are one. `ptb`: lower-cased Penn Treebank tokens (VSE++'s)."""
 
 
 @dataclass(frozen=True)

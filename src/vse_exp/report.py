@@ -14,8 +14,9 @@ from vse_exp.errors import UserError
 @hydra_entry("report")
 def main(cfg: DictConfig) -> None:
     from vse_exp.data import load_split_from_config
+    from vse_exp.data.picture_splits import find_pictures
     from vse_exp.models.checkpoint import load_model
-    from vse_exp.retrieval.pictures import find_pictures, open_thumbnails
+    from vse_exp.retrieval.pictures import open_thumbnails
     from vse_exp.retrieval.report import write_report
 
     if cfg.k < 1:

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 from torch.nn.functional import normalize
 
 from vse_exp.data.pictures import PictureRows
 from vse_exp.errors import UserError
 from vse_exp.images.encoding import picture_features
-from vse_exp.models.backbone import BackboneConfig, BackboneImageEncoder, SmallCNN, build_trunk
+from vse_exp.models.backbone import BackboneImageEncoder, SmallCNN, build_trunk, load_trunk
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.image import ImageEncoder
 
-NET = BackboneConfig("shufflenet_v2_x0_5", "random", transform={"size": 32})
+NET = "shufflenet_v2_x0_5"
+SMALL = {"size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +26,13 @@ def pictures() -> torch.Tensor:
 
 
 def encoder(unfreeze_epoch: int | None, keep_norms: bool = False) -> BackboneImageEncoder:
-    trunk, preprocessing, dim = build_trunk(NET)
+    trunk, preprocessing, dim = build_trunk(NET, transform=SMALL)
     torch.manual_seed(0)
-    return BackboneImageEncoder(trunk, nn.Linear(dim, 5), preprocessing, unfreeze_epoch, keep_norms)
+    return BackboneImageEncoder(trunk, head(dim), preprocessing, unfreeze_epoch, keep_norms)
+
+
+def head(dim: int) -> ImageEncoder:
+    return ImageEncoder(ModelConfig(dim=5, dim_image=dim))
 
 
 def gradients(model: BackboneImageEncoder, pictures: torch.Tensor) -> dict[str, bool]:
@@ -39,20 +45,20 @@ def gradients(model: BackboneImageEncoder, pictures: torch.Tensor) -> dict[str, 
 
 
 def test_small_cnn(pictures):
-    trunk, preprocessing, dim = build_trunk(BackboneConfig(transform={"size": 32}))
+    trunk, preprocessing, dim = build_trunk("small_cnn", transform=SMALL)
     assert isinstance(trunk, SmallCNN)
-    model = BackboneImageEncoder(trunk, nn.Linear(dim, 5), preprocessing)
+    model = BackboneImageEncoder(trunk, head(dim), preprocessing)
     assert model(pictures).shape == (4, 5)
     assert gradients(model, pictures) == {"backbone": True, "head": True}
     # where things are changes the features
     assert not torch.allclose(model(pictures), model(pictures.flip(-1)))
-    again, _, _ = build_trunk(BackboneConfig(transform={"size": 32}))
+    again, _, _ = build_trunk("small_cnn", transform=SMALL)
     assert all(map(torch.equal, again.state_dict().values(), trunk.state_dict().values()))
 
 
 def test_one_process_and_two_see_the_same_gradient(pictures):
     """Each half of a batch alone gives the gradients of the whole: no norm mixes pictures."""
-    trunk, _, _ = build_trunk(BackboneConfig(transform={"size": 32}))
+    trunk, _, _ = build_trunk("small_cnn", transform=SMALL)
     pixels = pictures.float() / 64
     whole = trunk(pixels)
     halves = torch.cat([trunk(pixels[:2]), trunk(pixels[2:])])
@@ -108,9 +114,9 @@ def test_features_are_those_of_extraction(tmp_path):
         Image.fromarray(pixels).save(tmp_path / name)
     model = encoder(None).eval()
     rows = PictureRows.open(tmp_path, names, model.preprocessing)
-    blocks = torch.cat(list(model.feature_blocks(rows, batch_size=2)))
+    blocks = torch.cat(list(model.feature_blocks(rows.blocks(2))))
     extracted = picture_features(
-        build_backbone(NET.name, "random", {"size": 32}), [tmp_path / name for name in names]
+        build_backbone(NET, "random", SMALL), [tmp_path / name for name in names]
     )
     torch.testing.assert_close(blocks, torch.from_numpy(extracted), rtol=1e-4, atol=1e-5)
     expected = model.head(normalize(torch.from_numpy(extracted), dim=-1))
@@ -118,13 +124,16 @@ def test_features_are_those_of_extraction(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("keys", "message"),
     [
-        (BackboneConfig(weights="pretrained"), "small_cnn has no weights=pretrained"),
-        (BackboneConfig(unfreeze_epoch=None), "set unfreeze_epoch=0"),
-        (BackboneConfig("resnet18", unfreeze_epoch=-1), "unfreeze_epoch=-1"),
+        ({"backbone_weights": "pretrained"}, "small_cnn has no weights=pretrained"),
+        ({"unfreeze_epoch": None}, r"set model\.unfreeze_epoch=0"),
+        ({"unfreeze_epoch": -1}, r"model\.unfreeze_epoch=-1"),
+        ({"backbone": "resnet81"}, "Unknown backbone resnet81"),
+        ({"backbone_head": "conv"}, r"Unknown model\.backbone_head=conv"),
+        ({"backbone_transform": {"scale": 3}}, r"Unknown key transform\.scale"),
     ],
 )
-def test_impossible_configs(config, message):
+def test_impossible_configs(keys, message):
     with pytest.raises(UserError, match=message):
-        build_trunk(config)
+        load_trunk(ModelConfig.from_dict({"image_encoder": "backbone", **keys}))

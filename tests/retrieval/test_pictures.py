@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vse_exp.data.picture_splits import find_pictures
 from vse_exp.data.scenes.sampling import scene_name
-from vse_exp.retrieval.pictures import THUMBNAIL, find_pictures, open_thumbnails
+from vse_exp.retrieval.pictures import THUMBNAIL, open_thumbnails
 
 
 def png(width: int = 400, height: int = 100, mode: str = "RGB") -> bytes:

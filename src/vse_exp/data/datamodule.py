@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from vse_exp.data.loading import (
     load_split_from_config,
     pair_loader,
 )
+from vse_exp.data.pictures import Augmentation, PictureRows
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
 from vse_exp.errors import UserError
+from vse_exp.images.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,8 @@ class RetrievalDataModule(LightningDataModule):
     """Serves length-bucketed training pairs, and images and captions alone for evaluation.
 
     `config` is the `data` group as a plain mapping (keys documented in `conf/data/base.yaml`);
-    `vocabulary` is that of a model to go on with, and built from the data where it is None.
+    `vocabulary` is that of a model to go on with, and built from the data where it is None;
+    `preprocessing` is that of a model that takes pictures instead of features.
     """
 
     def __init__(
@@ -38,11 +42,13 @@ class RetrievalDataModule(LightningDataModule):
         config: Mapping[str, Any],
         seed: int = 0,
         vocabulary: Vocabulary | SubwordVocabulary | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
         self._vocabulary = vocabulary
+        self._preprocessing = preprocessing
         self._splits: dict[str, Split] = {}
         self._tokenized: dict[str, TokenizedCaptions] = {}
         self._train_loader: ResumableLoader | None = None
@@ -51,7 +57,7 @@ class RetrievalDataModule(LightningDataModule):
     def split(self, name: str) -> Split:
         """The split `name`, read at its first use."""
         if name not in self._splits:
-            split = load_split_from_config(self.config, name)
+            split = load_split_from_config(self.config, name, self._preprocessing)
             if not (split.unit_norm or self.config["normalize_features"]):
                 log.warning(
                     "%s: the feature rows do not have unit norm; data.normalize_features=true "
@@ -93,6 +99,10 @@ class RetrievalDataModule(LightningDataModule):
         if self.trainer is not None:
             # the number of batches may differ between epochs (captions_per_epoch)
             sampler.set_epoch(self.trainer.current_epoch)
+        if isinstance(split.image_features, PictureRows):
+            augmentation = Augmentation(**self.config["augmentation"])
+            seen = split.image_features.training(augmentation, self.seed)
+            split = replace(split, image_features=seen)
         self._train_loader = pair_loader(split, captions, sampler, self.config["num_workers"])
         if self._resume_at is not None:
             self._train_loader.load_state_dict(self._resume_at)
@@ -138,14 +148,10 @@ class RetrievalDataModule(LightningDataModule):
         if left_out == 0:
             return split, captions
         log.info("%d captions of more than %d words are left out", left_out, longest)
-        kept = Split(
-            split.name,
-            [split.captions[index] for index in keep],
-            split.caption_image[keep],
-            split.image_features,
-            split.image_names,
-            split.files,
-            split.unit_norm,
+        kept = replace(
+            split,
+            captions=[split.captions[index] for index in keep],
+            caption_image=split.caption_image[keep],
         )
         return kept, self.vocabulary.encode(kept.captions)
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from vse_exp.data.features import (
     row_chunks,
 )
 from vse_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from vse_exp.data.pictures import PictureRows
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class SplitFiles:
 
 @dataclass(frozen=True)
 class Split:
-    """One split: captions, the features of each image once, and the map between them.
+    """One split: captions, the features of each image once (or pictures in their place), and the
+    map between them.
 
     `caption_image` int64 (n_captions,): the row of each caption's image.
     `unit_norm`: whether the feature rows on disk have unit norm.
@@ -46,7 +51,7 @@ class Split:
     name: str
     captions: list[str]
     caption_image: np.ndarray
-    image_features: ImageFeatures
+    image_features: ImageFeatures | PictureRows
     image_names: list[str] | None
     files: SplitFiles
     unit_norm: bool
@@ -73,9 +78,12 @@ def find_files(root: str | os.PathLike[str], name: str, split: str) -> SplitFile
     )
 
 
-def given_files(files: Mapping[str, str | None], split: str) -> SplitFiles:
-    """The files of a split named by keys: `captions`, `features` and, at will, `images`."""
-    for key in ("captions", "features"):
+def given_files(
+    files: Mapping[str, str | None], split: str, images_from: str = "features"
+) -> SplitFiles:
+    """The files of a split named by keys: `captions`, `features` and, at will, `images`; where
+    `images_from` is `images` (names of pictures), that and not `features`."""
+    for key in ("captions", images_from):
         if not files.get(key):
             raise UserError(f"data.files.{split}.{key} is not set: give the path of that file.")
         if not Path(str(files[key])).is_file():
@@ -85,7 +93,7 @@ def given_files(files: Mapping[str, str | None], split: str) -> SplitFiles:
         raise UserError(f"No file {images} (data.files.{split}.images): correct the path.")
     return SplitFiles(
         Path(str(files["captions"])),
-        Path(str(files["features"])),
+        Path(str(files.get("features"))),
         Path(images) if images else None,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from vse_exp.data.buckets import LengthBuckets
 from vse_exp.data.layouts import Split, find_files, given_files, load_split
 from vse_exp.data.vocabulary import TokenizedCaptions
 from vse_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from vse_exp.images.preprocessing import Preprocessing
 
 
 class ImageRows(Protocol):
@@ -178,25 +181,45 @@ def _loader_options(num_workers: int) -> dict[str, Any]:
     }
 
 
-def load_split_from_config(config: Mapping[str, Any], split: str) -> Split:
+def load_split_from_config(
+    config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None = None
+) -> Split:
     """Read the split that the `data` group of a config describes (see `conf/data/`).
 
     `config["files"]` names files one by one; else the data set `name` is looked for under `root`.
-    The built-in set `scenes` is drawn into the cache folder at its first use.
+    The built-in set `scenes` is drawn into the cache folder at its first use. With a model's
+    `preprocessing` the images are pictures (`config["pictures"]` says where), else features.
     """
+    root = config.get("root")
     files = config.get("files")
     if files and any(path for paths in files.values() for path in (paths or {}).values()):
         if split not in files:
             known = ", ".join(sorted(files))
             raise UserError(f"data.files has no split {split!r} (it has {known}): add its files.")
-        found = given_files(files[split] or {}, split)
+        images_from = "features" if preprocessing is None else "images"
+        found = given_files(files[split] or {}, split, images_from)
     else:
-        root = config["root"]
         if root is None:
             from vse_exp.data.scenes import prepare_scenes
 
             root = prepare_scenes(**config["scenes"])
         found = find_files(root, config["name"], split)
+    pictures = config.get("pictures")
+    if preprocessing is not None:
+        from vse_exp.data.picture_splits import find_pictures, load_picture_split
+
+        pictures = pictures or find_pictures(root or "", config["name"], split)
+        if pictures is None:
+            raise UserError(
+                f"The model takes pictures, and those of {config['name']} {split} are not at hand: "
+                "set data.pictures to their folder or tar."
+            )
+        return load_picture_split(found, split, pictures, preprocessing)
+    if pictures is not None and not found.features.is_file():
+        raise UserError(
+            f"The model takes image features, and there is no {found.features}: make it with "
+            "`python -m vse_exp.extract`, or train on pictures with model.image_encoder=backbone."
+        )
     return load_split(
         found,
         split,

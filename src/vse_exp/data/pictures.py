@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.images.decoding import MAX_PIXELS, UnreadableImage, decode_image
+from vse_exp.images.decoding import (
+    MAX_PIXELS,
+    Picture,
+    UnreadableImage,
+    decode_image,
+    open_picture,
+)
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.sources import Pictures, open_pictures
 
@@ -88,13 +95,15 @@ class PictureRows:
         preprocessing: Preprocessing,
         cache_bytes: int = CACHE_BYTES,
     ) -> PictureRows:
-        """The pictures `names` of a folder or archive, kept in memory if they fit `cache_bytes`.
+        """The pictures `names` of a folder or archive (`scenes`: those that the program draws).
+
+        They are kept in memory if they fit `cache_bytes`.
 
         UserError for pictures that are missing or, where they are kept, unreadable.
         """
         if preprocessing.n_views > 1:
             raise UserError("view=ten_crop is for extraction: train with view=crop or view=frame.")
-        rows = cls(open_pictures(images, names), preprocessing)
+        rows = cls(_open(images, names), preprocessing)
         return rows.load() if np.prod((len(rows), 3, rows.side, rows.side)) <= cache_bytes else rows
 
     def training(self, augmentation: Augmentation, seed: int) -> PictureRows:
@@ -104,14 +113,15 @@ class PictureRows:
 
     def load(self) -> PictureRows:
         """The same with all pictures decoded and kept."""
-        kept = torch.empty((len(self), 3, self.side, self.side), dtype=torch.uint8)
+        # by NumPy, since tensors made during inference cannot be filled by other threads
+        kept = np.empty((len(self), 3, self.side, self.side), dtype=np.uint8)
 
         def fill(row: int) -> None:
-            kept[row] = self._decode(row)
+            kept[row] = self._decode(row).numpy()
 
         with ThreadPoolExecutor() as threads:  # Pillow decodes without holding Python's lock
             list(threads.map(fill, range(len(self))))
-        return replace(self, kept=kept)
+        return replace(self, kept=torch.from_numpy(kept))
 
     @property
     def side(self) -> int:
@@ -145,6 +155,11 @@ class PictureRows:
             torch.manual_seed(self._seed_of(chosen))
             return torch.stack([transform(square) for square in squares])
 
+    def blocks(self, size: int = 64) -> Iterator[Tensor]:
+        """All pictures in blocks."""
+        for start in range(0, len(self), size):
+            yield self.rows(slice(start, start + size))
+
     def _seed_of(self, chosen: np.ndarray) -> int:
         """By the rows asked for together, so that a picture looks different in other batches."""
         content = np.ascontiguousarray(chosen, dtype=np.int64).tobytes()
@@ -162,3 +177,28 @@ class PictureRows:
                 "`python -m vse_exp.prepare exclude=FILE`."
             ) from error
         return square.views_of(image)[0]
+
+
+class GivenPictures:
+    """Open pictures, paths or contents of files, by row as `PictureRows` without memory."""
+
+    def __init__(self, pictures: Sequence[Picture], preprocessing: Preprocessing) -> None:
+        if isinstance(pictures, (str, bytes, Image.Image)):
+            raise UserError("encode_images takes a list of pictures: put the picture in a list.")
+        self.pictures = list(pictures)
+        self.preprocessing = preprocessing
+        self.shape = (len(self.pictures), 3, preprocessing.crop, preprocessing.crop)
+
+    def rows(self, part: slice) -> Tensor:
+        """The given pictures, uint8 (B, 3, crop, crop)."""
+        return torch.cat(
+            [self.preprocessing.views_of(open_picture(one)) for one in self.pictures[part]]
+        )
+
+
+def _open(images: str | os.PathLike[str], names: Sequence[str]) -> Pictures:
+    if images == "scenes":
+        from vse_exp.data.scenes.drawn import DrawnPictures
+
+        return DrawnPictures(names)
+    return open_pictures(images, names)

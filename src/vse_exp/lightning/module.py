@@ -17,6 +17,7 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.metric import RetrievalMetric
 from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.lightning.distributed import gather_batch
+from vse_exp.models.backbone import BackboneImageEncoder
 from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import clip_grad_norm
@@ -67,6 +68,9 @@ class RetrievalModule(LightningModule):
         set_progress = getattr(self.loss, "set_progress", None)
         if callable(set_progress):  # losses with a schedule
             set_progress(self.global_step, self._epochs_done(batch_idx))
+        if isinstance(self.model.image_encoder, BackboneImageEncoder):
+            # here and not in a hook, since a resumed run begins in mid-epoch
+            self.model.image_encoder.set_epoch(self.current_epoch)
         captions = self.model.embed_captions(batch.tokens, batch.lengths)
         images = self.model.embed_images(batch.images, self.model.config.normalize_images)
         loss = self.loss(*gather_batch(images, captions, batch.image_index))

@@ -21,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.data.features import ImageFeatures
 from vse_exp.data.layouts import Split
+from vse_exp.data.picture_splits import find_pictures
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
@@ -34,13 +36,14 @@ from vse_exp.lightning.module import RetrievalModule
 from vse_exp.lightning.progress import RetrievalProgressBar, TrainingLog
 from vse_exp.lightning.run_folder import RunFolder, peak_memory
 from vse_exp.lightning.validation import RetrievalValidation
+from vse_exp.models.backbone import BackboneImageEncoder, Trunk, load_trunk
 from vse_exp.models.checkpoint import load_model, read_checkpoint, write_checkpoint
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pretrained_text import PretrainedText, read_subwords
 from vse_exp.models.sentence import start_from_pretrained
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
-from vse_exp.retrieval.pictures import find_pictures, open_thumbnails
+from vse_exp.retrieval.pictures import open_thumbnails
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +98,18 @@ def _train(
     torch.set_float32_matmul_precision(cfg.matmul_precision)
     resume_from = _resume_path(cfg, folder)
     folder.record(cfg, overrides)
+    model_config = ModelConfig.from_dict(_plain(cfg.model))
+    trunk = None
+    if model_config.image_encoder == "backbone":
+        model_config, trunk = load_trunk(model_config, cfg.seed)
     datamodule = RetrievalDataModule(
-        _plain(cfg.data), seed=cfg.seed, vocabulary=_pretrained_vocabulary(_plain(cfg.model))
+        _plain(cfg.data),
+        seed=cfg.seed,
+        vocabulary=_pretrained_vocabulary(model_config),
+        preprocessing=trunk.preprocessing if trunk else None,
     )
     module = RetrievalModule(
-        build_model(_plain(cfg.model), datamodule),
+        build_model(model_config, datamodule, trunk),
         build(cfg.loss),
         partial(
             build_optimizer,
@@ -130,11 +140,11 @@ def _train(
             if isinstance(logger, CSVMetrics):
                 logger.resume_at(step)
     log.info(
-        "training on %s: %d captions, %d images of %d, %d words",
+        "training on %s: %d captions, %d images of %s, %d words",
         cfg.data.name,
         len(datamodule.split("train").captions),
         len(datamodule.split("train").image_features),
-        datamodule.split("train").image_features.dim,
+        "x".join(map(str, datamodule.split("train").image_features.shape[1:])),
         len(datamodule.vocabulary.words),
     )
     try:
@@ -165,26 +175,34 @@ def _train(
     return results
 
 
-def build_model(config: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
-    """A new model whose image size and vocabulary follow from the training data."""
-    split = datamodule.split("train")
-    model_config = ModelConfig.from_dict(config).resolve(split.image_features.dim)
-    model = VSE(model_config, datamodule.vocabulary)
-    if model_config.center_images:
-        model.image_encoder.center_on(split.image_features.blocks())
+def build_model(
+    config: ModelConfig, datamodule: RetrievalDataModule, trunk: Trunk | None = None
+) -> VSE:
+    """A new model whose image size and vocabulary follow from the training data.
+
+    `trunk`: the backbone of one that takes pictures, with the weights to start from.
+    """
+    images = datamodule.split("train").image_features
+    if isinstance(images, ImageFeatures):
+        config = config.resolve(images.dim)
+    model = VSE(config, datamodule.vocabulary)
+    if trunk is not None:
+        assert isinstance(model.image_encoder, BackboneImageEncoder)
+        model.image_encoder.backbone.load_state_dict(trunk.module.state_dict())
+    if config.center_images:
+        model.image_encoder.center_on(images.blocks())
     start_from_pretrained(model.sentence_encoder, datamodule.vocabulary.words)
-    if isinstance(model.sentence_encoder, PretrainedText) and model_config.text_frozen:
+    if isinstance(model.sentence_encoder, PretrainedText):
         # the same for every epoch and run, so read once and kept
-        model.sentence_encoder.remember(datamodule.tokenized("train"), cache_folder() / "text")
+        model.sentence_encoder.start(datamodule.tokenized("train"), cache_folder() / "text")
     return model
 
 
-def _pretrained_vocabulary(config: dict[str, Any]) -> SubwordVocabulary | None:
+def _pretrained_vocabulary(config: ModelConfig) -> SubwordVocabulary | None:
     """The word pieces of a pre-trained text model; None where words are those of the data."""
-    if config["encoder"] != "pretrained":
+    if config.encoder != "pretrained" or config.text_model is None:
         return None
-    ModelConfig.from_dict(config)  # tells what is wrong with text_model, if anything
-    return read_subwords(config["text_model"])
+    return read_subwords(config.text_model)
 
 
 def _final_results(
@@ -210,7 +228,7 @@ def _final_results(
 
 def _pictures(data: dict[str, Any], split: Split) -> Callable[[int], Any] | None:
     """What gives the picture of an image for a dashboard, where pictures are at hand."""
-    place = find_pictures(data["root"] or "", data["name"], split.name)
+    place = data["pictures"] or find_pictures(data["root"] or "", data["name"], split.name)
     thumbnails = open_thumbnails(place, split.image_names)
     if thumbnails is None:
         return None

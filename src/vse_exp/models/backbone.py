@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vse_exp.data.loading import ImageRows
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing, normalize_pixels
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.image import ImageEncoder
 
 SMALL_CNN = "small_cnn"
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-@dataclass(frozen=True)
-class BackboneConfig:
-    """Which backbone, and when it learns. Plain values, fit for a checkpoint."""
+class Trunk(NamedTuple):
+    """A backbone from normalised pixels (B, 3, crop, crop) to features (B, dim)."""
 
-    name: str = SMALL_CNN
-    """`small_cnn`, trained from scratch, or a backbone of `python -m vse_exp.extract`."""
-    weights: str = "random"
-    """Where training starts: `pretrained`, `random`, or a file."""
-    unfreeze_epoch: int | None = 0
-    """Epoch (from 0) in whose beginning it starts to learn; None: never."""
-    transform: Mapping[str, Any] | None = None
-    """Keys of the preprocessing that differ from the weights' own; whole after `build`."""
-    seed: int = 0
+    module: nn.Module
+    preprocessing: Preprocessing
+    dim: int
 
 
 class BackboneImageEncoder(nn.Module):
@@ -43,10 +37,12 @@ class BackboneImageEncoder(nn.Module):
     statistics of small batches would spoil them.
     """
 
+    head: ImageEncoder
+
     def __init__(
         self,
         backbone: nn.Module,
-        head: nn.Module,
+        head: ImageEncoder,
         preprocessing: Preprocessing,
         unfreeze_epoch: int | None = 0,
         keep_norms: bool = False,
@@ -62,9 +58,17 @@ class BackboneImageEncoder(nn.Module):
         self.backbone.requires_grad_(unfreeze_epoch is not None)
         self.frozen = unfreeze_epoch != 0
 
+    @classmethod
+    def build(cls, config: ModelConfig, head: ImageEncoder) -> BackboneImageEncoder:
+        """As `config` says, with random weights."""
+        trunk = build_trunk(config.backbone, "random", config.backbone_transform)
+        keep_norms = first_weights(config) != "random"
+        return cls(trunk.module, head, trunk.preprocessing, config.unfreeze_epoch, keep_norms)
+
     def set_epoch(self, epoch: int) -> None:
-        """To be told at the beginning of each epoch."""
+        """To be told before the updates of an epoch; once the optimiser knows the parameters."""
         self.frozen = self.unfreeze_epoch is None or epoch < self.unfreeze_epoch
+        self.backbone.requires_grad_(not self.frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> BackboneImageEncoder:
@@ -90,39 +94,53 @@ class BackboneImageEncoder(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         return self.head(self.features(pictures))
 
+    def center_on(self, blocks: Iterable[Tensor]) -> None:
+        """Tell the head the mean feature of all training pictures, as it is now."""
+        self.head.center_on(self.feature_blocks(blocks))
+
     @torch.no_grad()
-    def feature_blocks(self, pictures: ImageRows, batch_size: int = 64) -> Iterator[Tensor]:
-        """Features of all pictures in blocks of rows, for the head's mean of a frozen backbone."""
+    def feature_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The features of pictures that come in blocks, as evaluation has them."""
         device = next(self.parameters()).device
         was_training = self.training
         self.eval()
-        for start in range(0, len(pictures), batch_size):
-            block = pictures.rows(slice(start, start + batch_size))
+        for block in blocks:
             yield self.features(block.to(device)).cpu()
         self.train(was_training)
 
 
-def build_trunk(config: BackboneConfig) -> tuple[nn.Module, Preprocessing, int]:
-    """The backbone, its preprocessing, and the size of its features.
+def first_weights(config: ModelConfig) -> str:
+    """What the backbone's training starts from."""
+    if config.backbone_weights is not None:
+        return config.backbone_weights
+    return "random" if config.backbone == SMALL_CNN else "pretrained"
 
-    A config whose `transform` is whole and whose `weights` are `random` builds the same network
-    for weights that a checkpoint brings. Raises UserError for what cannot be had.
-    """
-    if config.unfreeze_epoch is not None and config.unfreeze_epoch < 0:
-        raise UserError(f"unfreeze_epoch={config.unfreeze_epoch} must be 0 or more, or null.")
-    if config.name == SMALL_CNN:
-        if config.weights != "random":
-            raise UserError(f"{SMALL_CNN} has no weights={config.weights}: it starts at random.")
-        if config.unfreeze_epoch is None:
-            raise UserError(f"{SMALL_CNN} starts at random and must learn: set unfreeze_epoch=0.")
+
+def load_trunk(config: ModelConfig, seed: int = 0) -> tuple[ModelConfig, Trunk]:
+    """The backbone with the weights that training starts from (random ones drawn by `seed`), and
+    `config` with what follows from it. Raises UserError for what cannot be had."""
+    trunk = build_trunk(config.backbone, first_weights(config), config.backbone_transform, seed)
+    if config.backbone == SMALL_CNN and config.unfreeze_epoch is None:
+        raise UserError(f"{SMALL_CNN} starts at random and must learn: set model.unfreeze_epoch=0.")
+    transform = trunk.preprocessing.to_dict()
+    return replace(config, backbone_transform=transform).resolve(trunk.dim), trunk
+
+
+def build_trunk(
+    name: str, weights: str = "random", transform: Mapping[str, Any] | None = None, seed: int = 0
+) -> Trunk:
+    """The backbone `name`; with a whole `transform` the same network whatever the weights."""
+    if name == SMALL_CNN:
+        if weights != "random":
+            raise UserError(f"{SMALL_CNN} has no weights={weights}: it starts at random.")
         plain = Preprocessing(resize=96, crop=96, mean=(127.5,) * 3, std=(64.0,) * 3)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            return SmallCNN(), plain.changed(config.transform or {}), SmallCNN.dim
+            torch.manual_seed(seed)
+            return Trunk(SmallCNN(), plain.changed(transform or {}), SmallCNN.dim)
     from vse_exp.images.backbones import build_backbone  # loads torchvision
 
-    backbone = build_backbone(config.name, config.weights, config.transform, config.seed)
-    return backbone.module, backbone.preprocessing, backbone.dim
+    backbone = build_backbone(name, weights, transform, seed)
+    return Trunk(backbone.module, backbone.preprocessing, backbone.dim)
 
 
 class SmallCNN(nn.Module):

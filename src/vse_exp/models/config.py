@@ -18,7 +18,8 @@ ENCODERS = {
     "pretrained": ("mean", "first", "last", "max"),
 }
 """The sentence encoders, and the poolings that each can have, its own first."""
-IMAGE_ENCODERS = ("linear", "mlp")
+IMAGE_ENCODERS = ("linear", "mlp", "backbone")
+HEADS = ("linear", "mlp")
 IMAGE_POOLINGS = ("mean", "max", "attention", "gpo", "random")
 SIMILARITIES = ("cosine", "order")
 INITS = ("default", "original")
@@ -45,7 +46,8 @@ class ModelConfig:
     """From the words' vectors to the sentence's; None: sum for bow, last for gru and lstm, mean for
     transformer, the model's own for pretrained."""
     dropout: float = 0.0
-    """Share of values dropped in training, between layers and in the sentence vector."""
+    """Share of values dropped in training, between layers and in the sentence vector; for
+    `pretrained` in its output."""
     word_dropout: float = 0.0
     """Share of words that training reads as unknown; not for `pretrained`, which has its own."""
     recurrent_bias: bool = False
@@ -56,15 +58,30 @@ class ModelConfig:
     """Text model of the encoder `pretrained`: a folder, `package:NAME` for one inside an installed
     Python package, or a name on the Hugging Face hub."""
     text_frozen: bool = True
-    """Whether it stays as it is, and only a linear map of its output is trained."""
+    """Whether it stays as it is, and only the map of its output is trained."""
+    text_head: str = "linear"
+    """What maps its output, one of HEADS."""
+    center_text: bool = False
+    """Subtract the training captions' mean from its output and normalise it again."""
     text_config: dict[str, Any] | None = None
     """Its architecture; read from `text_model`, and kept so that a checkpoint is complete."""
     dim_image: int | None = None
-    """Size of an image feature vector; None: read from the data."""
+    """Size of an image feature vector; None: read from the data, or that of the backbone."""
     image_encoder: str = "linear"
-    """Image encoder, one of IMAGE_ENCODERS."""
+    """Image encoder, one of IMAGE_ENCODERS; `backbone` takes pictures, the others features."""
+    backbone: str = "small_cnn"
+    """`small_cnn`, or a backbone of `vse_exp.extract` (`resnet18`, `timm:NAME`, …)."""
+    backbone_weights: str | None = None
+    """What training starts from: `pretrained`, `random` or a file; None: random for small_cnn, else
+    pretrained. A checkpoint brings its own."""
+    backbone_transform: dict[str, Any] | None = None
+    """Keys of the preprocessing that differ from the weights' own; whole in a checkpoint."""
+    backbone_head: str = "mlp"
+    """What maps the backbone's features, one of HEADS."""
+    unfreeze_epoch: int | None = 0
+    """Epoch (from 0) in which the backbone begins to learn; None: never."""
     mlp_hidden: int = 1024
-    """Hidden units of the image encoder's perceptron."""
+    """Hidden units of a perceptron, on the images' side or the pre-trained text's."""
     mlp_dropout: float = 0.0
     """Share of them dropped in training."""
     image_pooling: str = "mean"
@@ -157,6 +174,8 @@ class ModelConfig:
     def _check_choices(self) -> None:
         _check_choice("encoder", self.encoder, ENCODERS)
         _check_choice("image_encoder", self.image_encoder, IMAGE_ENCODERS)
+        _check_choice("text_head", self.text_head, HEADS)
+        _check_choice("backbone_head", self.backbone_head, HEADS)
         _check_choice("image_pooling", self.image_pooling, IMAGE_POOLINGS)
         _check_choice("similarity", self.similarity, SIMILARITIES)
         _check_choice("init", self.init, INITS)
@@ -168,6 +187,10 @@ class ModelConfig:
             size = getattr(self, name)
             if size is not None and size < 1:
                 raise UserError(f"model.{name} is {size}, and must be at least 1.")
+        if self.unfreeze_epoch is not None and self.unfreeze_epoch < 0:
+            raise UserError(
+                f"model.unfreeze_epoch={self.unfreeze_epoch} must be 0 or more, or null."
+            )
         if not 0 < self.image_power <= 1:
             raise UserError(f"model.image_power is {self.image_power}, and must lie in (0, 1].")
         for name in ("dropout", "word_dropout", "region_dropout", "image_dropout", "mlp_dropout"):

@@ -2,72 +2,61 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import dropout, normalize
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pooling import build_pooling
+from vse_exp.models.projection import Projection
+
+if TYPE_CHECKING:
+    from vse_exp.models.backbone import BackboneImageEncoder
+
+SMALLEST_SIZE = 1e-4
+"""Of feature values, where a power is taken of those that a backbone learns."""
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(Projection):
     """Features (B, dim_image), or (B, n, dim_image) of n regions or views, to vectors (B, dim).
 
-    `linear`: `x W + b` (Kiros et al. 2014, eq. 1). `mlp`: a perceptron of one hidden layer beside
-    it (VSE-infinity). Several vectors an image are mapped each and then pooled.
+    Each vector is mapped by itself (`Projection`), then those of an image are pooled.
     """
 
-    mean: Tensor
-
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
         assert config.dim_image is not None
+        super().__init__(
+            config.dim_image,
+            config.dim,
+            center=config.center_images,
+            dropout=config.image_dropout,
+            hidden=config.mlp_hidden if config.image_encoder == "mlp" else None,
+            hidden_dropout=config.mlp_dropout,
+        )
         self.config = config
-        if config.center_images:
-            self.register_buffer("mean", torch.zeros(config.dim_image))
-        self.projection = nn.Linear(config.dim_image, config.dim)
-        # the original's xavier_weight, and zero bias
-        bound = math.sqrt(6.0 / (config.dim_image + config.dim))
-        nn.init.uniform_(self.projection.weight, -bound, bound)
-        nn.init.zeros_(self.projection.bias)
-        self.mlp = _perceptron(config) if config.image_encoder == "mlp" else None
         pooling = "mean" if config.image_pooling == "random" else config.image_pooling
         self.pooling = build_pooling(pooling, config.dim)
 
-    @torch.no_grad()
-    def center_on(self, blocks: Iterable[Tensor]) -> None:
-        """Store the mean vector of all training features, given in blocks of rows."""
-        total, count = torch.zeros(self.mean.shape, dtype=torch.float64), 0
-        for block in blocks:
-            rows = self._even_out(block).reshape(-1, len(self.mean))
-            total += rows.double().sum(0)
-            count += len(rows)
-        self.mean.copy_(total / count)
-
-    def _even_out(self, features: Tensor) -> Tensor:
+    def even_out(self, features: Tensor) -> Tensor:
         if self.config.image_power == 1:
             return features
-        return normalize(features.sign() * features.abs() ** self.config.image_power, dim=-1)
+        sizes = features.abs()
+        if features.requires_grad:  # at 0 a power below 1 has no derivative
+            sizes = sizes.clamp_min(SMALLEST_SIZE)
+        return normalize(features.sign() * sizes**self.config.image_power, dim=-1)
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() == 3 and self.training:
             features = self._some(features)
-        features = self._even_out(features)
-        if self.config.center_images:
-            features = normalize(features - self.mean, dim=-1)
-        features = dropout(features, self.config.image_dropout, self.training)
+        features = self.prepare(features)
         if features.dim() == 2:
-            return self._map(features)
+            return self.project(features)
         if self.mlp is None and self.config.image_pooling in ("mean", "random"):
-            return self._map(features.mean(1))  # the same, with fewer products
-        return self.pooling(self._map(features))
-
-    def _map(self, features: Tensor) -> Tensor:
-        mapped = self.projection(features)
-        return mapped if self.mlp is None else mapped + self.mlp(features)
+            return self.project(features.mean(1))  # the same, with fewer products
+        return self.pooling(self.project(features))
 
     def _some(self, features: Tensor) -> Tensor:
         """Of each image's vectors (B, n, d) those that training sees, drawn anew each time."""
@@ -81,16 +70,14 @@ class ImageEncoder(nn.Module):
         return features.gather(1, drawn[..., None].expand(-1, -1, features.shape[2]))
 
 
-def _perceptron(config: ModelConfig) -> nn.Module:
-    assert config.dim_image is not None
-    last = nn.Linear(config.mlp_hidden, config.dim)
-    # so that training starts from the linear map
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    first = nn.Linear(config.dim_image, config.mlp_hidden)
-    return nn.Sequential(first, nn.GELU(), nn.Dropout(config.mlp_dropout), last)
+def build_image_encoder(config: ModelConfig) -> ImageEncoder | BackboneImageEncoder:
+    """The image encoder that `config` names; its `dim_image` must be known.
 
+    A backbone's weights are random: those of training's start, or of a checkpoint, go in later.
+    """
+    if config.image_encoder != "backbone":
+        return ImageEncoder(config)
+    from vse_exp.models.backbone import BackboneImageEncoder
 
-def build_image_encoder(config: ModelConfig) -> ImageEncoder:
-    """The image encoder that `config` names; its `dim_image` must be known."""
-    return ImageEncoder(config)
+    head = ImageEncoder(replace(config, image_encoder=config.backbone_head))
+    return BackboneImageEncoder.build(config, head)

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
+from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.image import build_image_encoder
 from vse_exp.models.sentence import build_sentence_encoder
@@ -42,7 +43,8 @@ class VSE(nn.Module):
         return self._place(self.sentence_encoder(tokens, lengths), unit=True)
 
     def embed_images(self, images: Tensor, normalized: bool = True) -> Tensor:
-        """Image features (B, dim_image) to (B, dim), unit rows if `normalized`.
+        """Image features (B, dim_image), or pictures (B, 3, H, W), to (B, dim), unit rows if
+        `normalized`.
 
         The original's loss sees images that are not normalised (model.py), though its evaluation
         normalises them: the training step passes `config.normalize_images`. Without
@@ -83,32 +85,63 @@ class VSE(nn.Module):
 
     @torch.inference_mode()
     def encode_images(
-        self, features: Any, batch_size: int = 4096, verbose: bool = False
+        self, images: Any, batch_size: int | None = None, verbose: bool = False
     ) -> np.ndarray:
         """Unit rows, float32 (n, dim), of image features (n, dim_image): an array, tensor or
-                ImageFeatures.
+        ImageFeatures. A memory-mapped array is read in blocks.
 
-        A memory-mapped array is read in blocks. Raises UserError for features of another size, and
-                for NaN or Inf with the row.
+        A model that `takes_pictures` gets these instead: a list of open pictures, paths or contents
+        of files, or an array (n, 3, side, side) in 0..255, cut as `preprocessing` says.
+        `batch_size` None: 4096 features, or 64 pictures. Raises UserError for what does not fit the
+        model, for pictures that cannot be read, and for NaN or Inf with the row.
         """
-        expected = self.config.dim_image
-        shape = tuple(features.shape)
-        if len(shape) < 2 or (expected is not None and shape[-1] != expected):
-            raise UserError(
-                f"The image features have shape {shape}, and the model takes rows of {expected}: "
-                "use features made as those it was trained on."
-            )
-        result = np.empty((shape[0], self.config.dim), dtype=np.float32)
+        images = self._checked_images(images)
+        count = images.shape[0]
+        size = batch_size or (64 if self.takes_pictures else 4096)
+        result = np.empty((count, self.config.dim), dtype=np.float32)
         with self.evaluating():
-            for start in _progress(range(0, shape[0], batch_size), "images", verbose):
-                block = _rows(features, slice(start, start + batch_size)).to(self.device)
+            for start in _progress(range(0, count, size), "images", verbose):
+                block = _rows(images, slice(start, start + size)).to(self.device)
                 rows = self.embed_images(block).float().cpu()
                 finite = rows.isfinite().all(1)
                 if not bool(finite.all()):
                     row = start + int((~finite).nonzero()[0])
                     raise UserError(f"Image features row {row} holds NaN or Inf: mend that row.")
-                result[start : start + batch_size] = rows.numpy()
+                result[start : start + size] = rows.numpy()
         return result
+
+    def _checked_images(self, images: Any) -> Any:
+        """`images` as something with a shape and rows, of the size that the model takes."""
+        preprocessing = self.preprocessing
+        if preprocessing is None:
+            shape, expected = tuple(images.shape), self.config.dim_image
+            if len(shape) < 2 or (expected is not None and shape[-1] != expected):
+                raise UserError(
+                    f"The image features have shape {shape}, and the model takes rows of "
+                    f"{expected}: use features made as those it was trained on."
+                )
+            return images
+        if not hasattr(images, "shape"):
+            from vse_exp.data.pictures import GivenPictures
+
+            images = GivenPictures(images, preprocessing)
+        side = preprocessing.crop
+        if tuple(images.shape[1:]) != (3, side, side):
+            raise UserError(
+                f"The images have shape {tuple(images.shape)}, and the model takes pictures, "
+                f"(n, 3, {side}, {side}) or a list of files: see model.preprocessing."
+            )
+        return images
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures are resized and cut for a model that takes them; None: it takes features."""
+        return getattr(self.image_encoder, "preprocessing", None)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether its images are pictures instead of features (`model.image_encoder=backbone`)."""
+        return self.preprocessing is not None
 
     @property
     def device(self) -> torch.device:

@@ -13,12 +13,12 @@ import numpy as np
 from vse_exp.data import load_split_from_config, open_features
 from vse_exp.data.features import ImageFeatures, check_rows
 from vse_exp.data.layouts import read_lines
+from vse_exp.data.picture_splits import find_pictures
 from vse_exp.errors import UserError
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.ann import AnnOptions
 from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.gallery import ABOUT, Gallery, open_gallery
-from vse_exp.retrieval.pictures import find_pictures
 
 
 @dataclass

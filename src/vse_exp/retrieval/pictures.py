@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
@@ -25,18 +23,6 @@ class Thumbnails(Protocol):
     def jpeg(self, row: int) -> bytes | None:
         """The JPEG of an image, None where its picture is missing or broken."""
         ...
-
-
-def find_pictures(root: str | os.PathLike[str], name: str, split: str) -> str | None:
-    """Where the pictures of a data set lie: `{root}/{name}/images_{split}.tar` or its folder
-    `images`; for the built-in set the word `scenes`. None where they are not there."""
-    if name == "scenes":
-        return "scenes"
-    folder = Path(root) / name
-    for place in (folder / f"images_{split}.tar", folder / "images"):
-        if place.exists():
-            return str(place.resolve())
-    return None
 
 
 def open_thumbnails(pictures: str | None, names: Sequence[str] | None) -> Thumbnails | None:

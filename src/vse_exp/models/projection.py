@@ -1,0 +1,75 @@
+"""From vectors that something else made (image features, sentence vectors) to the common space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, normalize
+
+
+class Projection(nn.Module):
+    """Vectors (..., size) to (..., dim): `x W + b` (Kiros et al. 2014, eq. 1), and with `hidden`
+    units a perceptron of one hidden layer beside it (VSE-infinity), of which training drops the
+    share `hidden_dropout`.
+
+    `prepare` comes before: with `center` the mean of all training vectors is taken off, and the
+    rest normalised again; training drops the share `dropout` of the values.
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        center: bool = False,
+        dropout: float = 0.0,
+        hidden: int | None = None,
+        hidden_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.center = center
+        self.value_dropout = dropout
+        if center:
+            self.register_buffer("mean", torch.zeros(size))
+        self.projection = nn.Linear(size, dim)
+        # the original's xavier_weight, and zero bias
+        bound = math.sqrt(6.0 / (size + dim))
+        nn.init.uniform_(self.projection.weight, -bound, bound)
+        nn.init.zeros_(self.projection.bias)
+        self.mlp = None if hidden is None else _perceptron(size, hidden, dim, hidden_dropout)
+
+    @torch.no_grad()
+    def center_on(self, blocks: Iterable[Tensor]) -> None:
+        """Store the mean of all training vectors, given in blocks of rows."""
+        total, count = torch.zeros(self.mean.shape, dtype=torch.float64), 0
+        for block in blocks:
+            rows = self.even_out(block).reshape(-1, len(self.mean))
+            total += rows.double().sum(0)
+            count += len(rows)
+        self.mean.copy_(total / count)
+
+    def even_out(self, vectors: Tensor) -> Tensor:
+        """What is done to each vector before the mean is taken off: here nothing."""
+        return vectors
+
+    def prepare(self, vectors: Tensor) -> Tensor:
+        vectors = self.even_out(vectors)
+        if self.center:
+            vectors = normalize(vectors - self.mean, dim=-1)
+        return dropout(vectors, self.value_dropout, self.training)
+
+    def project(self, vectors: Tensor) -> Tensor:
+        mapped = self.projection(vectors)
+        return mapped if self.mlp is None else mapped + self.mlp(vectors)
+
+
+def _perceptron(size: int, hidden: int, dim: int, share: float) -> nn.Module:
+    last = nn.Linear(hidden, dim)
+    # so that training starts from the linear map
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Dropout(share), last)

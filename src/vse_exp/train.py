@@ -23,6 +23,10 @@ OmegaConf.register_new_resolver("run_name", _run_name, use_cache=False, replace=
 
 @hydra_entry("train")
 def main(cfg: DictConfig) -> float:
+    if not cfg.callbacks:  # which may use any of torchmetrics
+        from vse_exp.lightning.imports import import_lightning
+
+        import_lightning()
     from vse_exp.lightning.multirun import run_job
     from vse_exp.lightning.tables import print_results
     from vse_exp.lightning.training import train

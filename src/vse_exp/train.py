@@ -18,7 +18,14 @@ def _run_name() -> str:
     return f"{experiment}/{run_name(list(chosen.overrides.task))}"
 
 
+def _run_group() -> str | None:
+    """The sweep that was chosen, else the experiment."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return choices.get("sweep") or choices.get("experiment") or "train"
+
+
 OmegaConf.register_new_resolver("run_name", _run_name, use_cache=False, replace=True)
+OmegaConf.register_new_resolver("run_group", _run_group, use_cache=False, replace=True)
 
 
 @hydra_entry("train")

@@ -21,6 +21,7 @@ from vse_exp.lightning.distributed import gather_batch
 
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
 SIZES = [4, 3]
+PROGRESS = ((0, 0.0), (300, 0.5))  # a queue is full, and hardest negatives count, at the second
 
 
 def make_loss(name: str) -> nn.Module:
@@ -29,15 +30,37 @@ def make_loss(name: str) -> nn.Module:
     return instantiate(cfg.loss)
 
 
-def make_batch() -> tuple[Tensor, Tensor, Tensor]:
-    random = torch.Generator().manual_seed(0)
+def make_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
     rows = sum(SIZES)
     images, captions = (torch.randn(rows, 6, generator=random) for _ in range(2))
     return images, captions, torch.tensor([0, 1, 2, 3, 0, 4, 5])
 
 
-def step(encoders: nn.ModuleList, loss: nn.Module, part: slice) -> Tensor:
-    images, captions, ids = (one[part] for one in make_batch())
+def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list[Tensor]]]:
+    """Values and gradients of two updates, at the times of PROGRESS."""
+    encoders = make_encoders()
+    torch.manual_seed(2)
+    loss = make_loss(name)
+    parameters = [*encoders.parameters(), *loss.parameters()]
+    results = []
+    for progress in PROGRESS:
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(*progress)  # type: ignore[operator]
+        value = step(encoders, loss, part, seed=progress[0])
+        grads = [p.grad for p in parameters]
+        if processes > 1:
+            for grad in grads:  # DDP's average
+                dist.all_reduce(grad)
+                grad /= processes
+        results.append((value, [grad.clone() for grad in grads]))
+        encoders.zero_grad()
+        loss.zero_grad()
+    return results
+
+
+def step(encoders: nn.ModuleList, loss: nn.Module, part: slice, seed: int) -> Tensor:
+    images, captions, ids = (one[part] for one in make_batch(seed))
     embedded = [
         normalize(encoder(rows), dim=1)
         for encoder, rows in zip(encoders, (images, captions), strict=True)
@@ -57,24 +80,15 @@ def run_rank(rank: int, folder: str, names: list[str]) -> None:
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SIZES)
     )
     start = sum(SIZES[:rank])
-    results = {}
-    for name in names:
-        encoders = make_encoders()
-        torch.manual_seed(2)
-        loss = make_loss(name)
-        value = step(encoders, loss, slice(start, start + SIZES[rank]))
-        grads = [p.grad for p in (*encoders.parameters(), *loss.parameters())]
-        for grad in grads:  # DDP's average
-            dist.all_reduce(grad)
-            grad /= len(SIZES)
-        results[name] = (value, grads)
+    part = slice(start, start + SIZES[rank])
+    results = {name: run_steps(part, name, len(SIZES)) for name in names}
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory) -> dict[str, tuple[Tensor, list[Tensor]]]:
+def two_processes(tmp_path_factory) -> dict[str, list[tuple[Tensor, list[Tensor]]]]:
     folder = tmp_path_factory.mktemp("ddp")
     mp.spawn(run_rank, (str(folder), LOSSES), nprocs=len(SIZES))
     return torch.load(folder / "results.pt", weights_only=True)
@@ -82,15 +96,11 @@ def two_processes(tmp_path_factory) -> dict[str, tuple[Tensor, list[Tensor]]]:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_and_gradient_equal_those_of_one_process(two_processes, name):
-    encoders = make_encoders()
-    torch.manual_seed(2)
-    loss = make_loss(name)
-    value = step(encoders, loss, slice(0, sum(SIZES)))
-    found_value, found = two_processes[name]
-    assert found_value.item() == pytest.approx(value.item(), rel=1e-6)
-    grads = [p.grad for p in (*encoders.parameters(), *loss.parameters())]
-    for mine, theirs in zip(found, grads, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+    alone = run_steps(slice(0, sum(SIZES)), name, processes=1)
+    for (value, grads), (expected, theirs) in zip(two_processes[name], alone, strict=True):
+        assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+        for mine, its in zip(grads, theirs, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
 
 
 def test_a_training_on_two_processes(tiny, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vse_exp.runs.plots import _levels
 from vse_exp.summarize import main
 
 
@@ -65,6 +66,11 @@ def test_page_markdown_and_plots(runs, tmp_path):
     assert {path.name for path in plots.iterdir()} == {"curves.png", "effect_model.encoder.png"}
     assert 'src="plots/curves.png"' in page.read_text()
     assert markdown.read_text().startswith("| model.encoder | runs |")
+
+
+def test_levels_of_a_key_stand_in_order():
+    assert _levels([0.5, 10, 0.1, 10]) == ["0.1", "0.5", "10"]
+    assert _levels(["gru", "bow", None]) == ["None", "bow", "gru"]
 
 
 @pytest.mark.parametrize(

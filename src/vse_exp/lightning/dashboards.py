@@ -48,14 +48,13 @@ def wandb_logger(
     id_file = folder / "wandb_id"
     if not id_file.is_file():
         write_text(id_file, secrets.token_hex(4))
-    experiment, _, short = name.partition("/")
     return WandbLogger(
         save_dir=str(folder),
         project=project,
         entity=entity,
-        name=short,
+        name=name.rpartition("/")[2],
         id=id_file.read_text().strip(),
-        group=group or experiment,
+        group=group,
         job_type=job_type,
         tags=list(tags),
         mode=mode,

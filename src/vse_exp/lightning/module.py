@@ -20,7 +20,7 @@ from vse_exp.lightning.distributed import gather_batch
 from vse_exp.models.backbone import BackboneImageEncoder
 from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.vse import VSE
-from vse_exp.optimizers import clip_grad_norm
+from vse_exp.optimizers import LazyAdam, clip_grad_norm
 
 
 class RetrievalModule(LightningModule):
@@ -121,6 +121,11 @@ class RetrievalModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_factory(self)
+        if isinstance(optimizer, LazyAdam) and self.trainer.world_size > 1:
+            raise UserError(
+                "optimizer=lazy_adam is for one process, since several cannot add up its sparse "
+                "gradients: choose optimizer=adam or adamw, or trainer.devices=1."
+            )
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer, int(self.trainer.estimated_stepping_batches))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,17 @@ def _curves(axes: Any, groups: Sequence[Group]) -> None:
         axes.legend(fontsize="small")
 
 
+def _levels(values: Iterable[Any]) -> list[str]:
+    """Distinct values as text, in the order of their size where they are numbers."""
+    distinct = {str(value) for value in values}
+    try:
+        return sorted(distinct, key=float)
+    except ValueError:
+        return sorted(distinct)
+
+
 def _effect(axes: Any, groups: Sequence[Group], key: str) -> None:
-    levels = list(dict.fromkeys(str(group.settings[key]) for group in groups))
+    levels = _levels(group.settings[key] for group in groups)
     values = [
         [v for group in groups if str(group.settings[key]) == level for v in
          group.values("dev.rsum")] for level in levels
@@ -84,11 +93,11 @@ def _parallel(axes: Any, groups: Sequence[Group], keys: Sequence[str]) -> None:
     for index in range(len(groups)):
         heights = []
         for column in columns:
-            levels = sorted(set(column))
+            levels = _levels(column)
             heights.append(levels.index(column[index]) / max(1, len(levels) - 1))
         axes.plot([*heights, shade[index]], color=colormaps["viridis"](shade[index]), alpha=0.8)
     for place, column in enumerate(columns):
-        levels = sorted(set(column))
+        levels = _levels(column)
         for height, level in enumerate(levels):
             axes.text(place, height / max(1, len(levels) - 1), f" {level}", fontsize="small")
     axes.set_xticks(range(len(keys) + 1), [*keys, "dev rsum"], rotation=20)

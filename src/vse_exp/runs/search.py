@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from omegaconf import DictConfig
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from vse_exp.errors import UserError
+from vse_exp.cli import user_message
+from vse_exp.errors import Interrupted, UserError
+from vse_exp.files import write_text
+from vse_exp.lightning.multirun import FAILED
 from vse_exp.lightning.run_folder import run_name
 from vse_exp.lightning.training import train
 
@@ -64,6 +68,10 @@ def suggest(trial: optuna.Trial, key: str, spec: Mapping[str, Any]) -> Any:
     raise UserError(f"space.{key}: write {{choices: […]}} or {{low: …, high: …[, log: true]}}.")
 
 
+class _Failed(Exception):
+    """A trial's training failed, which does not end the study."""
+
+
 def run_study(
     study: optuna.Study,
     space: Mapping[str, Mapping[str, Any]],
@@ -77,17 +85,17 @@ def run_study(
     def objective(trial: optuna.Trial) -> float:
         values = {key: suggest(trial, key, spec) for key, spec in space.items()}
         overrides = [f"{key}={value}" for key, value in values.items()]
-        cfg = compose([*overrides, f"paths.run_dir='{folder / run_name(overrides)}'"])
-        validations = 0
-
-        def report(step: int, rsum: float) -> None:
-            nonlocal validations
-            validations += 1
-            trial.report(rsum, validations)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        rsum = train(cfg, overrides, report)["dev"]["rsum"]
+        try:
+            rsum = _run_trial(trial, overrides, folder, compose)
+        except Interrupted:
+            study.enqueue_trial(trial.params)  # goes on with the same run folder
+            raise
+        except optuna.TrialPruned:
+            log.info("trial %d: pruned, %s", trial.number, " ".join(overrides))
+            raise
+        except Exception as error:
+            trial.set_user_attr("reason", _reason(error))
+            raise _Failed from error
         log.info("trial %d: rsum %.1f with %s", trial.number, rsum, " ".join(overrides))
         return rsum
 
@@ -96,10 +104,45 @@ def run_study(
         log.info("going on with study %s after %d trials", study.study_name, ended)
     limit = optuna.study.MaxTrialsCallback(n_trials, states=ENDED)
     if ended < n_trials:
-        study.optimize(objective, callbacks=[limit], catch=(UserError,))
-    failed = study.get_trials(states=(TrialState.FAIL,))
-    if failed:
-        log.info("%d trials failed or were cut off", len(failed))
+        study.optimize(objective, callbacks=[limit], catch=(_Failed,))
+    for trial in study.get_trials(states=(TrialState.FAIL,)):
+        reason = trial.user_attrs.get("reason", "was cut off, and its values run again")
+        log.info("trial %d failed: %s", trial.number, reason)
     if study.get_trials(states=(TrialState.COMPLETE,)):
         best = study.best_trial
         log.info("best: trial %d, rsum %.1f, %s", best.number, study.best_value, best.params)
+
+
+def _run_trial(
+    trial: optuna.Trial,
+    overrides: list[str],
+    folder: Path,
+    compose: Callable[[list[str]], DictConfig],
+) -> float:
+    """The dev rsum of one training; what ended it early is written to its run folder."""
+    name = run_name(overrides)
+    cfg = compose([*overrides, f"paths.run_dir='{folder / name}'"])
+    if "wandb" in cfg.logger:
+        cfg.logger.wandb.update(name=name, group=trial.study.study_name)
+    failed = folder / name / FAILED
+    failed.unlink(missing_ok=True)
+
+    def report(step: int, rsum: float) -> None:
+        trial.report(rsum, math.ceil(step / cfg.valid_freq))  # also after going on in its middle
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        return train(cfg, overrides, report)["dev"]["rsum"]
+    except optuna.TrialPruned:
+        write_text(failed, f"pruned by study {trial.study.study_name}")
+        raise
+    except Interrupted:
+        raise
+    except Exception as error:
+        write_text(failed, _reason(error))
+        raise
+
+
+def _reason(error: Exception) -> str:
+    return user_message(error) or f"{type(error).__name__}: {error}"

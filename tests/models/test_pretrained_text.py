@@ -116,6 +116,35 @@ def test_frozen_trains_its_map_alone(folder: Path) -> None:
     assert trained == ["sentence_encoder.projection.weight", "sentence_encoder.projection.bias"]
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_centring_and_a_perceptron(folder: Path, frozen: bool) -> None:
+    model = model_of(
+        folder, text_head="mlp", center_text=True, mlp_hidden=5, text_frozen=frozen, mlp_dropout=0.5
+    )
+    encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS)
+    encoder.transformer.train(not frozen)  # dropout is off all the same where the mean is taken
+    encoder.start(captions)
+    plain = model_of(folder).sentence_encoder
+    plain.projection = torch.nn.Identity()
+    rows = torch.cat([plain(*captions.batch(np.array([row]))) for row in range(5)])
+    torch.testing.assert_close(encoder.mean, rows.mean(0))
+    assert encoder.mlp is not None
+    torch.nn.init.normal_(encoder.mlp[3].weight)
+    centred = normalize(rows - rows.mean(0), dim=1)
+    hidden = torch.nn.functional.gelu(encoder.mlp[0](centred))
+    expected = normalize(encoder.projection(centred) + encoder.mlp[3](hidden), dim=1)
+    np.testing.assert_allclose(
+        model.encode_sentences(CAPTIONS), expected.detach().numpy(), atol=1e-5
+    )
+
+
+def test_a_part_of_its_output_is_dropped(folder: Path) -> None:
+    model = model_of(folder, dropout=0.5).train()
+    tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
+    model.sentence_encoder.projection = torch.nn.Identity()
+    assert 0.2 < (model.sentence_encoder(tokens, lengths) == 0).float().mean() < 0.8
+
+
 def test_not_frozen_trains_all_that_is_used(folder: Path) -> None:
     model = model_of(folder, text_frozen=False).train()
     assert encoder_of(model).transformer.training
@@ -132,7 +161,7 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
     model = model_of(folder)
     encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS[:2])
     expected = model.encode_sentences(CAPTIONS)
-    encoder.remember(captions, tmp_path)
+    encoder.start(captions, tmp_path)
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
     (file,) = tmp_path.glob("captions-*.npy")
     np.testing.assert_allclose(np.linalg.norm(np.load(file), axis=1), 1, rtol=1e-5)
@@ -144,7 +173,7 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.embed_captions(tokens, lengths).sum().backward()  # also after encoding
-    encoder.remember(captions, tmp_path)  # from the file
+    encoder.start(captions, tmp_path)  # from the file
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS[:2]), expected[:2], atol=1e-6)
     with pytest.raises(AssertionError, match="read again"):
         model.encode_sentences(CAPTIONS)
@@ -155,7 +184,7 @@ def test_other_weights_have_another_file(folder: Path, tmp_path: Path) -> None:
         encoder = encoder_of(model_of(folder))
         with torch.no_grad():
             next(encoder.transformer.parameters()).add_(seed)
-        encoder.remember(read_subwords(str(folder)).encode(CAPTIONS), tmp_path)
+        encoder.start(read_subwords(str(folder)).encode(CAPTIONS), tmp_path)
     assert len(list(tmp_path.glob("captions-*.npy"))) == 2
 
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, normalize
+from torch.nn.functional import normalize
 
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import TokenizedCaptions
@@ -26,29 +26,37 @@ from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pooling import build_pooling
+from vse_exp.models.projection import Projection
 from vse_exp.models.words import inside_mask
 
 log = logging.getLogger(__name__)
 
 
-class PretrainedText(nn.Module):
-    """A transformer, its pooled outputs of unit norm, and a linear map of them to the space.
+class PretrainedText(Projection):
+    """A transformer, its pooled outputs of unit norm, and a map of these to the space: linear, or
+    with a perceptron beside it (`text_head`).
 
-    Frozen (`text_frozen`), it is never trained and runs without dropout, and what it gives for a
-    caption can be remembered (`remember`). Otherwise it is trained with the rest, mostly at a lower
-    rate: `lr_scales: {sentence_encoder.transformer: 0.1}`.
+    Frozen (`text_frozen`), the transformer is never trained and runs without dropout, and what it
+    gives for a caption can be remembered (`start`). Otherwise it is trained with the rest, mostly
+    at a lower rate: `lr_scales: {sentence_encoder.transformer: 0.1}`.
     """
 
     def __init__(self, vocab_size: int, config: ModelConfig) -> None:
-        super().__init__()
         assert config.text_config is not None
+        width = cast(int, config.dim_word)
+        super().__init__(
+            width,
+            config.dim,
+            center=config.center_text,
+            dropout=config.dropout,
+            hidden=config.mlp_hidden if config.text_head == "mlp" else None,
+            hidden_dropout=config.mlp_dropout,
+        )
         self.config = config
         self.transformer = _transformer(config.text_config)
         if config.text_frozen:
             self.transformer.requires_grad_(False).eval()
-        width = cast(int, config.dim_word)
         self.pooling = build_pooling(config.sentence_pooling, width)
-        self.projection = nn.Linear(width, config.dim)
         self._memory: _Memory | None = None
 
     def train(self, mode: bool = True) -> PretrainedText:
@@ -63,7 +71,7 @@ class PretrainedText(nn.Module):
             vectors = self._frozen(tokens, lengths)
         else:
             vectors = self._read(tokens, lengths)
-        return self.projection(dropout(vectors, self.config.dropout, self.training))
+        return self.project(self.prepare(vectors))
 
     def _read(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         mask = None if lengths is None else inside_mask(tokens, lengths).long()
@@ -82,26 +90,46 @@ class PretrainedText(nn.Module):
             self._memory.add([keys[row] for row in new], read)
         return torch.from_numpy(self._memory.vectors(keys)).to(self.projection.weight)
 
-    def remember(self, captions: TokenizedCaptions, folder: Path | None = None) -> None:
-        """Read these captions once for all, and from now on any other once: for a frozen model.
+    def start(self, captions: TokenizedCaptions, folder: Path | None = None) -> None:
+        """Read the training captions: the mean is theirs, and a frozen model remembers them, and
+        from now on any other caption too.
 
         With `folder`, the vectors are kept there in a file named by the model and the captions.
         """
-        self._memory = _Memory(cast(int, self.config.dim_word))
-        keys = [captions.tokens[start:end].tobytes() for start, end in pairwise(captions.offsets)]
+        if not (self.center or self.config.text_frozen):
+            return
         path = None if folder is None else folder / f"captions-{self._name(captions)}.npy"
         if path is not None and path.is_file():
-            self._memory.add(keys, np.load(path))
-            return
+            vectors = np.load(path)
+        else:
+            vectors = self._read_all(captions)
+            if path is not None:
+                with atomic_path(path) as temporary:
+                    np.save(temporary, vectors)
+        if self.center:
+            self.center_on([torch.from_numpy(vectors)])
+        if self.config.text_frozen:
+            keys = [
+                captions.tokens[start:end].tobytes() for start, end in pairwise(captions.offsets)
+            ]
+            self._memory = _Memory(vectors.shape[1])
+            self._memory.add(keys, vectors)
+
+    @torch.no_grad()
+    def _read_all(self, captions: TokenizedCaptions) -> np.ndarray:
         log.info("reading %d captions with %s, once", len(captions), self.config.text_model)
+        vectors = np.empty((len(captions), cast(int, self.config.dim_word)), dtype=np.float32)
         device = self.projection.weight.device
         by_length = np.argsort(captions.lengths, kind="stable")
+        was_training = self.training
+        self.eval()
         for start in range(0, len(captions), 256):
-            tokens, lengths = captions.batch(by_length[start : start + 256])
-            self._frozen(tokens.to(device), None if lengths is None else lengths.to(device))
-        if path is not None:
-            with atomic_path(path) as temporary:
-                np.save(temporary, self._memory.vectors(keys))
+            chosen = by_length[start : start + 256]
+            tokens, lengths = captions.batch(chosen)
+            lengths = None if lengths is None else lengths.to(device)
+            vectors[chosen] = self._read(tokens.to(device), lengths).float().cpu().numpy()
+        self.train(was_training)
+        return vectors
 
     def _name(self, captions: TokenizedCaptions) -> str:
         digest = hashlib.sha256(captions.offsets.tobytes() + captions.tokens.tobytes())

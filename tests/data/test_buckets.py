@@ -105,3 +105,44 @@ def test_captions_per_epoch():
 def test_mistakes(options, message):
     with pytest.raises(UserError, match=message):
         sampler(5, 0, **options)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    images=st.integers(1, 20),
+    each=st.integers(1, 6),
+    together=st.integers(2, 4),
+    seed=st.integers(0, 5),
+    world_size=st.integers(1, 2),
+)
+def test_captions_of_an_image_together(images, each, together, seed, world_size):
+    caption_image = np.random.default_rng(seed).permutation(np.repeat(np.arange(images), each))
+    made = [
+        LengthBuckets(
+            np.ones(images * each),
+            caption_image,
+            8,
+            captions_together=together,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        for rank in range(world_size)
+    ]
+    batches = [np.concatenate(parts) for parts in zip(*made, strict=True)]
+    everything = np.concatenate(batches)
+    assert sorted(everything) == list(range(images * each))
+    for batch in batches:
+        counts = Counter(caption_image[batch].tolist())
+        assert set(counts.values()) <= {min(together, each), each % together}
+    made[0].set_epoch(1)
+    if images * each > 8:
+        assert [list(b) for b in made[0]] != [list(b[::world_size]) for b in batches]
+
+
+def test_batches_of_captions_together_are_nearly_even():
+    caption_image = np.repeat(np.arange(600), 5)
+    sampler = LengthBuckets(np.ones(3000), caption_image, 250, captions_together=2, seed=0)
+    sizes = [len(batch) for batch in sampler]
+    assert len(sizes) == 12  # a multiple of the three groups of an image
+    assert max(sizes) <= 280

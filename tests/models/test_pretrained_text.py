@@ -125,11 +125,11 @@ def test_centring_and_a_perceptron(folder: Path, frozen: bool) -> None:
     encoder.transformer.train(not frozen)  # dropout is off all the same where the mean is taken
     encoder.start(captions)
     plain = model_of(folder).sentence_encoder
-    plain.projection = torch.nn.Identity()
+    plain.set_submodule("projection", torch.nn.Identity())
     rows = torch.cat([plain(*captions.batch(np.array([row]))) for row in range(5)])
     torch.testing.assert_close(encoder.mean, rows.mean(0))
     assert encoder.mlp is not None
-    torch.nn.init.normal_(encoder.mlp[3].weight)
+    torch.nn.init.normal_(encoder.mlp.get_parameter("3.weight"))
     centred = normalize(rows - rows.mean(0), dim=1)
     hidden = torch.nn.functional.gelu(encoder.mlp[0](centred))
     expected = normalize(encoder.projection(centred) + encoder.mlp[3](hidden), dim=1)
@@ -141,7 +141,7 @@ def test_centring_and_a_perceptron(folder: Path, frozen: bool) -> None:
 def test_a_part_of_its_output_is_dropped(folder: Path) -> None:
     model = model_of(folder, dropout=0.5).train()
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
-    model.sentence_encoder.projection = torch.nn.Identity()
+    model.sentence_encoder.set_submodule("projection", torch.nn.Identity())
     assert 0.2 < (model.sentence_encoder(tokens, lengths) == 0).float().mean() < 0.8
 
 

@@ -25,6 +25,9 @@ class LengthBuckets(Sampler[np.ndarray]):
     Everything follows from (seed, epoch), so a run can go on in mid-epoch. Under N processes each
     takes every N-th index of the same N times larger batches. `captions_per_image` of k draws k
     random captions an image and epoch instead of all.
+
+    `captions_together` of k > 1: captions of an image come k at a time, other ones every epoch, and
+    never more of it in a batch; lengths are then mixed, and batches nearly of equal size.
     """
 
     def __init__(
@@ -37,13 +40,18 @@ class LengthBuckets(Sampler[np.ndarray]):
         unique_images: bool = True,
         order: str = "shuffle",
         captions_per_image: int | None = None,
+        captions_together: int = 1,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         if order not in ORDERS:
             raise UserError(f"Unknown data.order {order!r}: choose one of {', '.join(ORDERS)}.")
-        for name, value in (("batch_size", batch_size), ("bucket_width", bucket_width)):
+        for name, value in (
+            ("batch_size", batch_size),
+            ("bucket_width", bucket_width),
+            ("captions_together", captions_together),
+        ):
             if value < 1:
                 raise UserError(f"data.{name} is {value}, and must be at least 1.")
         if captions_per_image is not None and captions_per_image < 1:
@@ -52,12 +60,18 @@ class LengthBuckets(Sampler[np.ndarray]):
             )
         if unique_images and order != "shuffle":
             raise UserError("data.unique_images=true needs data.order=shuffle: set one of the two.")
+        if captions_together > 1 and not unique_images:
+            raise UserError(
+                f"data.captions_together={captions_together} is at most so many of an image in a "
+                "batch, so it needs data.unique_images=true: set that, or leave it at 1."
+            )
         self.buckets = (np.asarray(lengths) - 1) // bucket_width
         self.caption_image = np.asarray(caption_image)
         self.batch_size = batch_size
         self.unique_images = unique_images
         self.order = order
         self.captions_per_image = captions_per_image
+        self.captions_together = captions_together
         self.seed = seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
@@ -85,6 +99,8 @@ class LengthBuckets(Sampler[np.ndarray]):
         if self._cached is None or self._cached[0] != self.epoch:
             random = np.random.default_rng((self.seed, self.epoch))
             build = self._shuffled if self.order == "shuffle" else self._round_robin
+            if self.captions_together > 1:
+                build = self._together
             self._cached = self.epoch, build(random)
         return self._cached[1]
 
@@ -93,17 +109,41 @@ class LengthBuckets(Sampler[np.ndarray]):
 
         Without `unique_images` the order is entirely random.
         """
-        n = len(self.caption_image)
-        drawn = random.permutation(n)
-        if self.captions_per_image is not None:
-            drawn = drawn[_occurrence(self.caption_image[drawn]) < self.captions_per_image]
+        drawn = self._drawn(random)
         keys = [self.buckets[drawn]]
         if self.unique_images:
-            image_order = random.permutation(int(self.caption_image.max(initial=-1)) + 1)
-            keys.insert(0, image_order[self.caption_image[drawn]])
+            keys.insert(0, self._image_order(random)[self.caption_image[drawn]])
         drawn = drawn[np.lexsort(keys)]
         cuts = np.flatnonzero(np.diff(self.buckets[drawn])) + 1
         return np.split(drawn, cuts) if len(drawn) else []
+
+    def _drawn(self, random: np.random.Generator) -> np.ndarray:
+        """The epoch's captions in random order."""
+        drawn = random.permutation(len(self.caption_image))
+        if self.captions_per_image is not None:
+            drawn = drawn[_occurrence(self.caption_image[drawn]) < self.captions_per_image]
+        return drawn
+
+    def _image_order(self, random: np.random.Generator) -> np.ndarray:
+        """For each image a random place."""
+        return random.permutation(int(self.caption_image.max(initial=-1)) + 1)
+
+    def _together(self, random: np.random.Generator) -> list[np.ndarray]:
+        drawn = self._drawn(random)
+        if len(drawn) == 0:
+            return []
+        images = self.caption_image[drawn]
+        turns = _occurrence(images) // self.captions_together
+        _, group = np.unique(images * len(drawn) + turns, return_inverse=True)
+        # those of an image side by side, in random order since the last may be smaller
+        place = random.permutation(int(group.max()) + 1)[group]
+        order = np.lexsort([place, self._image_order(random)[images]])
+        number = np.r_[0, np.cumsum(np.diff(group[order]) != 0)]
+        count = -(-len(drawn) // (self.batch_size * self.world_size))
+        count = max(count, int(turns.max()) + 1)
+        # dealt like cards
+        batches = [drawn[order[number % count == batch]] for batch in range(count)]
+        return [batches[index] for index in random.permutation(count)]
 
     def _shuffled(self, random: np.random.Generator) -> list[np.ndarray]:
         size = self.batch_size * self.world_size

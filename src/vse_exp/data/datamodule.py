@@ -92,6 +92,7 @@ class RetrievalDataModule(LightningDataModule):
             unique_images=self.config["unique_images"],
             order=self.config["order"],
             captions_per_image=self.config["captions_per_epoch"],
+            captions_together=self.config["captions_together"],
             seed=self.seed,
             rank=self._rank,
             world_size=self._world_size,

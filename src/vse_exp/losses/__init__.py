@@ -3,6 +3,7 @@
 Row i of both is a pair. Those that change during training have `set_progress(step, epoch)`.
 """
 
+from vse_exp.losses.captions import CaptionContrastLoss
 from vse_exp.losses.collapse import CollapseDetector
 from vse_exp.losses.contrast import Past, Scheduled
 from vse_exp.losses.gradient_cache import encode_in_chunks
@@ -14,6 +15,7 @@ from vse_exp.losses.siglip import SigmoidLoss
 from vse_exp.losses.weighted import WeightedSum
 
 __all__ = [
+    "CaptionContrastLoss",
     "CollapseDetector",
     "HardestHingeLoss",
     "HingeLoss",

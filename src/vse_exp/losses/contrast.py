@@ -64,7 +64,7 @@ def contrast(
     `mask_same_image`, none of the same image.
     """
     with torch.autocast(images.device.type, enabled=False):
-        images, captions = _at_least_float32(images), _at_least_float32(captions)
+        images, captions = at_least_float32(images), at_least_float32(captions)
         scores = score(images, captions)
         right = scores.diagonal()
         own = _own(image_ids, len(scores), mask_same_image, scores.device)
@@ -91,5 +91,6 @@ def _own(image_ids: Tensor | None, n: int, mask_same_image: bool, device: torch.
     return torch.eye(n, dtype=torch.bool, device=device)
 
 
-def _at_least_float32(rows: Tensor) -> Tensor:
+def at_least_float32(rows: Tensor) -> Tensor:
+    """Half precision, as autocast gives it, made float32."""
     return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows

@@ -67,7 +67,7 @@ class Projection(nn.Module):
         return mapped if self.mlp is None else mapped + self.mlp(vectors)
 
 
-def _perceptron(size: int, hidden: int, dim: int, share: float) -> nn.Module:
+def _perceptron(size: int, hidden: int, dim: int, share: float) -> nn.Sequential:
     last = nn.Linear(hidden, dim)
     # so that training starts from the linear map
     nn.init.zeros_(last.weight)

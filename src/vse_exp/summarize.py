@@ -17,9 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="only runs of that config value; may be repeated")  # fmt: skip
     parser.add_argument("--group", action="append", default=[], metavar="KEY",
                         help="keys to group by (default: all asked for, but the seed)")  # fmt: skip
+    parser.add_argument("--columns", metavar="METRIC,METRIC,…",
+                        help="the figures shown (default: all of dev.rsum … seconds)")  # fmt: skip
     parser.add_argument("--sort", default="dev.rsum", metavar="METRIC|KEY",
                         help="dev.rsum, test.aR@1, seconds, …, or a config key")  # fmt: skip
-    parser.add_argument("--csv", type=Path, help="write the table as CSV")
+    parser.add_argument(
+        "--csv", type=Path, help="write the table as CSV, with deviations in columns of their own"
+    )
     parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
     parser.add_argument("--html", type=Path, help="write the table and the plots as a page")
     parser.add_argument("--plots", type=Path, help="folder for plots (PNG)")
@@ -45,9 +49,11 @@ def _summarize(options: argparse.Namespace) -> None:
     groups = summary.group_runs(runs, options.group)
     if any(run.status == "finished" for run in runs):
         groups = summary.sort_groups(groups, options.sort)
-    rows = summary.table_rows(groups)
+    metrics = options.columns.split(",") if options.columns else summary.METRICS
+    summary.check_metrics(groups, metrics)
+    rows = summary.table_rows(groups, metrics)
     console = Console()
-    console.print(summary.rich_table(rows))
+    console.print(summary.rich_table(summary.table_rows(groups, summary.SHORT)))
     for run in runs:
         if run.status != "finished":
             console.print(f"{run.status}: {run.path} {run.reason}", highlight=False)
@@ -55,7 +61,8 @@ def _summarize(options: argparse.Namespace) -> None:
     if options.plots is not None:
         pictures = plots.draw_plots(groups, options.plots)
     if options.csv is not None:
-        write_text(options.csv, summary.as_csv(rows))
+        apart = summary.table_rows(groups, metrics, apart=True)
+        write_text(options.csv, summary.as_csv(apart))
     if options.markdown is not None:
         write_text(options.markdown, summary.as_markdown(rows))
     if options.html is not None:

@@ -47,9 +47,20 @@ def test_grouped_over_seeds_best_first(runs, tmp_path, capsys):
     best, second = table(tmp_path / "t.csv")
     assert (best["model.encoder"], best["runs"], best["dev.rsum"]) == ("gru", "1/2", "250.0")
     deviation = statistics.stdev([200, 204, 211])
-    assert second["dev.rsum"] == f"205.0 ± {deviation:.1f}"
+    assert (second["dev.rsum"], second["dev.rsum std"]) == ("205.0", f"{deviation:.1f}")
+    assert (second["parameters"], best["dev.rsum std"]) == ("1000", "")
     assert second["runs"] == "3/3"
     assert "failed" in capsys.readouterr().out
+
+
+def test_columns(runs, tmp_path, capsys):
+    arguments = [str(runs), "--group", "model.encoder", "--columns", "test.rsum,parameters"]
+    assert main([*arguments, "--markdown", str(tmp_path / "t.md")]) == 0
+    head, _, _, bow = (tmp_path / "t.md").read_text().splitlines()
+    assert head == "| model.encoder | runs | test.rsum | parameters |"
+    assert bow == f"| bow | 3/3 | 205.0 ± {statistics.stdev([200, 204, 211]):.1f} | 1000 |"
+    assert main([str(runs), "--columns", "dev.rum"]) == 1
+    assert "No run has the figure 'dev.rum'" in capsys.readouterr().err
 
 
 def test_filter_group_sort(runs, tmp_path):

@@ -83,24 +83,45 @@ def sort_groups(groups: Sequence[Group], by: str) -> list[Group]:
     return sorted(groups, key=lambda group: -(group.mean(by) or float("-inf")))
 
 
-def table_rows(groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> list[dict[str, str]]:
-    """Rows of text: the settings, finished of all runs, then each metric as mean ± deviation."""
+def check_metrics(groups: Sequence[Group], metrics: Sequence[str]) -> None:
+    """UserError for a metric that no finished run has."""
+    finished = any(run.results is not None for group in groups for run in group.runs)
+    for metric in metrics:
+        if finished and not any(group.values(metric) for group in groups):
+            raise UserError(
+                f"No run has the figure {metric!r} (--columns): choose of {', '.join(METRICS)}."
+            )
+
+
+def table_rows(
+    groups: Sequence[Group], metrics: Sequence[str] = METRICS, apart: bool = False
+) -> list[dict[str, str]]:
+    """Rows of text: the settings, finished of all runs, then each metric as mean ± deviation, or
+    `apart` in two columns, the second named `METRIC std`."""
     rows: list[dict[str, str]] = []
     for group in groups:
         row = {key: "" if value is None else str(value) for key, value in group.settings.items()}
         finished = sum(run.status == "finished" for run in group.runs)
         row["runs"] = f"{finished}/{len(group.runs)}"
-        rows.append(row | {metric: _figure(group, metric) for metric in metrics})
+        for metric in metrics:
+            mean, deviation = _figure(group, metric)
+            if apart:
+                row |= {metric: mean}
+                row |= {} if metric == "parameters" else {f"{metric} std": deviation}
+            else:
+                row[metric] = f"{mean} ± {deviation}" if deviation else mean
+        rows.append(row)
     return rows
 
 
-def _figure(group: Group, metric: str) -> str:
+def _figure(group: Group, metric: str) -> tuple[str, str]:
+    """Mean and deviation as text, empty where there is none."""
     mean, deviation = group.mean(metric), group.deviation(metric)
     if mean is None:
-        return ""
+        return "", ""
     digits = 0 if metric in ("parameters", "seconds") or metric.endswith("Medr") else 1
-    text = f"{mean:.{digits}f}"
-    return text if deviation is None or metric == "parameters" else f"{text} ± {deviation:.1f}"
+    spread = "" if deviation is None or metric == "parameters" else f"{deviation:.1f}"
+    return f"{mean:.{digits}f}", spread
 
 
 def rich_table(rows: Sequence[dict[str, str]]) -> Table:

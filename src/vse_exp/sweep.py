@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,16 @@ def main(cfg: DictConfig) -> None:
     space: dict[str, Any] = OmegaConf.to_container(cfg.space)  # type: ignore[assignment]
     folder = Path(cfg.runs_dir) / "sweeps" / cfg.study
     folder.mkdir(parents=True, exist_ok=True)
-    study = open_study(cfg.study, cfg.storage, cfg.seed, cfg.prune_after)
-    run_study(
-        study,
-        space,
-        cfg.n_trials,
-        folder,
-        lambda overrides: compose("train", [*cfg.train, *overrides]),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        run_study(
+            open_study(cfg.study, cfg.storage, cfg.prune_after),
+            space,
+            cfg.n_trials,
+            folder,
+            lambda overrides: compose("train", [*cfg.train, *overrides]),
+            cfg.seed,
+        )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class SaveOnSignal(Callback):
         self.agree_every = agree_every
         self.received: signal.Signals | None = None
         self._training = False
+        self._step = 0
         self._before: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -41,6 +42,7 @@ class SaveOnSignal(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning has meanwhile put its own before ours, which leaves with status 0
         self._listen()
+        self._step = trainer.global_step
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
@@ -64,6 +66,9 @@ class SaveOnSignal(Callback):
         self.received = signal.Signals(number)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self._step:
+            return  # gradients are being accumulated, which no checkpoint holds
+        self._step = trainer.global_step
         stop = self.received is not None
         if trainer.world_size > 1:
             if trainer.global_step % self.agree_every:

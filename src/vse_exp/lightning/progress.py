@@ -21,8 +21,10 @@ class TrainingLog(Callback):
         self.latest: dict[str, float] = {}
         self._since = 0.0
         self._captions = 0
+        self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = trainer.global_step
         self._since, self._captions = time.perf_counter(), 0
 
     def on_train_batch_end(
@@ -34,8 +36,10 @@ class TrainingLog(Callback):
         batch_idx: int,
     ) -> None:
         self._captions += len(batch.tokens) * trainer.world_size
-        if trainer.global_step % self.every:
+        # with accumulated gradients several batches share a step
+        if trainer.global_step % self.every or trainer.global_step == self._step:
             return
+        self._step = trainer.global_step
         assert isinstance(pl_module, RetrievalModule)
         now = time.perf_counter()
         self.latest = {

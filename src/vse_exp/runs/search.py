@@ -26,8 +26,8 @@ HEARTBEAT_SECONDS = 20
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(name: str, storage: str, seed: int, prune_after: int | None) -> optuna.Study:
-    """Open or make a study that maximises dev rsum (TPE).
+def open_study(name: str, storage: str, prune_after: int | None) -> optuna.Study:
+    """Open or make a study that maximises dev rsum.
 
     The trial of a worker that was killed is noticed by its missing heartbeat, and run again.
     """
@@ -36,7 +36,7 @@ def open_study(name: str, storage: str, seed: int, prune_after: int | None) -> o
         if prune_after is None
         else optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=prune_after)
     )
-    study = optuna.create_study(
+    return optuna.create_study(
         study_name=name,
         storage=RDBStorage(
             storage,
@@ -47,9 +47,6 @@ def open_study(name: str, storage: str, seed: int, prune_after: int | None) -> o
         direction="maximize",
         load_if_exists=True,
     )
-    # a sampler that starts anew with the same seed would draw the first trials once more
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
-    return study
 
 
 def suggest(trial: optuna.Trial, key: str, spec: Mapping[str, Any]) -> Any:
@@ -78,11 +75,18 @@ def run_study(
     n_trials: int,
     folder: Path,
     compose: Callable[[list[str]], DictConfig],
+    seed: int = 0,
 ) -> None:
-    """Run trials until the study has `n_trials` that ended; failed ones are logged and left."""
+    """Run trials (TPE) until the study has `n_trials` that ended; failed ones are logged and left.
+
+    Several workers may end with a few trials more. UserError for a wrong space.
+    """
     study.set_metric_names(["dev rsum"])
 
     def objective(trial: optuna.Trial) -> float:
+        # by the trial's number, so that neither another worker nor the same command again draws
+        # what was drawn before
+        study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number, constant_liar=True)
         values = {key: suggest(trial, key, spec) for key, spec in space.items()}
         overrides = [f"{key}={value}" for key, value in values.items()]
         try:

@@ -98,9 +98,10 @@ class Step:
     model: VSE
     optimizer: torch.optim.Optimizer | None = None
 
-    def __call__(self, tokens: Tensor, images: Tensor) -> None:
+    def __call__(self, tokens: Tensor, images: Tensor, lengths: Tensor | None = None) -> None:
         self.model.zero_grad()
-        loss = HingeLoss()(self.model.embed_images(images), self.model.embed_captions(tokens))
+        captions = self.model.embed_captions(tokens, lengths)
+        loss = HingeLoss()(self.model.embed_images(images), captions)
         loss.backward()
         if self.optimizer is not None:
             self.optimizer.step()

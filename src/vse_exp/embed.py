@@ -70,9 +70,13 @@ def _lines(file: IO[bytes], name: str) -> Iterator[str]:
 
 
 def _embed_features(model: VSE, cfg: DictConfig) -> None:
+    from vse_exp.images.provenance import feature_record, require_compatible
+
     path = Path(cfg.features)
     paths = [path] if path.suffix == ".npy" else _listed(path)
     count = sum(len(_vectors(each)) for each in paths)
+    for each in paths:
+        require_compatible(model.provenance, feature_record(each), cfg.allow_feature_mismatch)
     blocks = _feature_blocks(paths, cfg.block, cfg.normalize_features)
     encode = model.encode_images
     vectors = (encode(block, batch_size=cfg.batch_size) for block in blocks)

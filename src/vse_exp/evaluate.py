@@ -18,8 +18,12 @@ from vse_exp.files import write_json, write_text
 def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
-    from vse_exp.data import load_split_from_config
-    from vse_exp.evaluation.evaluator import common_similarity, embed_bank, embed_split
+    from vse_exp.evaluation.evaluator import (
+        common_similarity,
+        embed_bank,
+        embed_split,
+        load_split_for,
+    )
     from vse_exp.evaluation.neighbours import hubness
     from vse_exp.evaluation.protocols import evaluate_embeddings
     from vse_exp.evaluation.rank_files import Ranks, write_ranks
@@ -34,9 +38,9 @@ def main(cfg: DictConfig) -> None:
     if cfg.bank is not None and cfg.rerank is None:
         raise UserError(f"bank={cfg.bank} is for re-ranking: say rerank=… too, or leave it out.")
     bank = cfg.bank and embed_bank(
-        models, load_split_from_config(data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
+        models, load_split_for(models, data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
     )
-    split = load_split_from_config(data, cfg.split)
+    split = load_split_for(models, data, cfg.split)
     images, captions = embed_split(models, split)
     similarity = common_similarity(models)
     result = evaluate_embeddings(

@@ -13,8 +13,8 @@ from vse_exp.errors import UserError
 
 @hydra_entry("report")
 def main(cfg: DictConfig) -> None:
-    from vse_exp.data import load_split_from_config
     from vse_exp.data.picture_splits import find_pictures
+    from vse_exp.evaluation.evaluator import load_split_for
     from vse_exp.models.checkpoint import load_model
     from vse_exp.retrieval.pictures import open_thumbnails
     from vse_exp.retrieval.report import write_report
@@ -24,9 +24,9 @@ def main(cfg: DictConfig) -> None:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     models = [load_model(path, cfg.device) for path in paths]
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    split = load_split_from_config(data, cfg.split)
+    split = load_split_for(models, data, cfg.split)
     root = split.files.features.parents[1]
-    place = cfg.pictures or find_pictures(root, cfg.data.name, cfg.split)
+    place = cfg.pictures or cfg.data.pictures or find_pictures(root, cfg.data.name, cfg.split)
     thumbnails = open_thumbnails(place, split.image_names)
     if thumbnails is None:
         print("No pictures at hand (pictures=… says where they lie): images are shown by name.")

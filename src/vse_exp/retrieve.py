@@ -16,6 +16,7 @@ from vse_exp.retrieval.queries import find_target, read_queries, verbatim
 @hydra_entry("retrieve")
 def _retrieve(cfg: DictConfig) -> None:
     from vse_exp.files import write_json
+    from vse_exp.images.provenance import feature_record, require_compatible
     from vse_exp.models.checkpoint import load_model
     from vse_exp.retrieval.captioning import Retriever
     from vse_exp.retrieval.collection import find_gallery
@@ -28,6 +29,9 @@ def _retrieve(cfg: DictConfig) -> None:
     values = config["query"] if isinstance(config["query"], list) else [config["query"]]
     queries = read_queries(values)
     model = load_model(config["checkpoint"], config["device"])
+    for path in [value for value in map(str, values) if value.endswith(".npy")]:
+        allow = bool(config["allow_feature_mismatch"])
+        require_compatible(model.provenance, feature_record(path), allow)
     gallery = find_gallery(config, model)
     kind = find_target(gallery, queries, config["target"])
     retriever = Retriever(model, gallery, config["weights"])

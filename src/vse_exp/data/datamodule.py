@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.provenance import feature_record, require_compatible
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,20 @@ class RetrievalDataModule(LightningDataModule):
                     split.files.features,
                 )
             self._splits[name] = split
+            if name != "train" and self._preprocessing is None:
+                require_compatible(
+                    self.provenance,
+                    feature_record(split.files.features),
+                    bool(self.config["allow_feature_mismatch"]),
+                    "data.allow_feature_mismatch",
+                )
         return self._splits[name]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any] | None:
+        """How the training images' features were made; None where not known, and for pictures."""
+        features = self.split("train").files.features
+        return feature_record(features) if self._preprocessing is None else None
 
     @property
     def vocabulary(self) -> Vocabulary | SubwordVocabulary:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from vse_exp.data.features import ImageFeatures
 from vse_exp.data.layouts import Split
+from vse_exp.data.loading import load_split_from_config
 from vse_exp.errors import UserError
 from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.images.provenance import feature_record, require_compatible
 from vse_exp.models.vse import VSE
 
 
@@ -34,6 +38,28 @@ def evaluate_model(
         similarity=common_similarity(models),
         rerank=rerank,
     )
+
+
+def load_split_for(models: Sequence[VSE], config: Mapping[str, Any], name: str) -> Split:
+    """The split `name` of a `data` config, its images as the models take them: features, or
+    pictures.
+
+    UserError where they take different ones, and where features were made otherwise than those a
+    model was trained on (with `allow_feature_mismatch` a warning).
+    """
+    kinds = {model.preprocessing for model in models}
+    if len(kinds) != 1:
+        raise UserError(
+            "The models take different images, features and pictures or pictures of several kinds: "
+            "evaluate them one by one."
+        )
+    split = load_split_from_config(config, name, kinds.pop())
+    if isinstance(split.image_features, ImageFeatures):
+        record = feature_record(split.files.features)
+        allow = bool(config.get("allow_feature_mismatch"))
+        for model in models:
+            require_compatible(model.provenance, record, allow, "data.allow_feature_mismatch")
+    return split
 
 
 def embed_bank(models: Sequence[VSE], split: Split, name: str) -> Bank:
@@ -68,15 +94,9 @@ def evalrank(
     The original's `evalrank` (evaluation.py). `data_dir` None: the environment's VSE_DATA_DIR,
     else `data`. The built-in set is `data="scenes"`.
     """
-    import os
-
-    from vse_exp.data.layouts import find_files, load_split
-
     root: Any = data_dir or os.environ.get("VSE_DATA_DIR", "data")
     if data == "scenes" and data_dir is None:
-        from vse_exp.data.scenes import prepare_scenes
-
-        root = prepare_scenes()
-    found = load_split(find_files(root, data, split), split)
+        root = None
+    found = load_split_for([model], {"name": data, "root": root, "scenes": {}}, split)
     result = evaluate_model([model], found)
     return result.metrics | {"protocol": f"{data} {split}, {result.protocol}"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vse_exp.errors import UserError
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 
@@ -63,15 +66,44 @@ def read_provenance(features: str | os.PathLike[str]) -> dict[str, Any] | None:
     UserError where the record is broken.
     """
     path = FeatureFiles(Path(features)).provenance
-    if not path.is_file():
-        return None
+    return read_record(path) if path.is_file() else None
+
+
+def feature_record(features: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """How a feature file was made: what is recorded beside it, or for its whole folder in
+    `features.json`; None where nothing is. UserError where the record is broken."""
+    features = Path(features)
+    record = read_provenance(features)
+    folder = features.with_name("features.json")
+    return read_record(folder) if record is None and folder.is_file() else record
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A record of features in a JSON file. UserError where it is missing, broken or none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read the record of features {path}: {error.strerror}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is broken JSON: extract the features again.") from error
     if not isinstance(content, dict) or "backbone" not in content:
         raise UserError(f"{path} is no record of features: extract them again or remove it.")
     return content
+
+
+def require_compatible(
+    model_provenance: Mapping[str, Any] | None,
+    data_provenance: Mapping[str, Any] | None,
+    allow: bool,
+    key: str = "allow_feature_mismatch",
+) -> None:
+    """UserError where features were made otherwise than a model's; a warning if `allow`, the value
+    of the config's `key`."""
+    difference = check_compatible(model_provenance, data_provenance)
+    if difference and not allow:
+        raise UserError(f"{difference}: use the same, or set {key}=true.")
+    if difference:
+        log.warning("%s.", difference)
 
 
 def check_compatible(

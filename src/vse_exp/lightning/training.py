@@ -185,7 +185,7 @@ def build_model(
     images = datamodule.split("train").image_features
     if isinstance(images, ImageFeatures):
         config = config.resolve(images.dim)
-    model = VSE(config, datamodule.vocabulary)
+    model = VSE(config, datamodule.vocabulary, datamodule.provenance)
     if trunk is not None:
         assert isinstance(model.image_encoder, BackboneImageEncoder)
         model.image_encoder.backbone.load_state_dict(trunk.module.state_dict())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -144,7 +143,7 @@ def build_trunk(
 
 
 class SmallCNN(nn.Module):
-    """Four stages of two convolutions each, then a 3 x 3 grid of 256 channels, one after the other.
+    """Six convolutions, four of which halve the sides, then a 3 x 3 grid of 256 channels.
 
     The grid keeps where things are ("left of the house"). Group norms, unlike batch norms, make
     one process and several give the same gradients.
@@ -154,12 +153,8 @@ class SmallCNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 32, 64, 128, 256)
-        stages = [
-            layer
-            for inputs, outputs in pairwise(widths)
-            for layer in (*_convolution(inputs, outputs, 2), *_convolution(outputs, outputs, 1))
-        ]
+        shapes = ((3, 32, 2), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2))
+        stages = [layer for shape in shapes for layer in _convolution(*shape)]
         self.stages = nn.Sequential(*stages)
         self.grid = nn.AdaptiveAvgPool2d(3)
 

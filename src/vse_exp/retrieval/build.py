@@ -30,6 +30,7 @@ from vse_exp.retrieval.gallery import (
 
 BLOCK_CAPTIONS = 1 << 16
 BLOCK_IMAGES = 1 << 14
+BLOCK_PICTURES = 1 << 8
 
 
 def build_gallery(
@@ -48,11 +49,12 @@ def build_gallery(
     overwrite: bool = False,
     verbose: bool = False,
 ) -> Gallery:
-    """Embed image features (n_images, dim_image) and captions into a gallery.
+    """Embed images and captions into a gallery.
 
-    In memory without `output`, else in that folder, which appears when it is complete. Features may
-    be an array (memory-mapped too) or ImageFeatures; images without names are called by their row.
-    `half` keeps embeddings as float16; `ann` adds indices for approximate search. Raises UserError
+    In memory without `output`, else in that folder, which appears when it is complete. Images
+    are features (n_images, dim_image), an array (memory-mapped too) or ImageFeatures, or
+    PictureRows for a model that takes pictures; without names they are called by their row. `half`
+    keeps embeddings as float16; `ann` adds indices for approximate search. Raises UserError
     where there is nothing to embed, where names do not fit, and where `output` exists.
     """
     if images is None and captions is None:
@@ -75,7 +77,8 @@ def build_gallery(
         found: dict[Kind, Items] = {}
         if called is not None:
             rows = _room(folder, "images", len(called), model.config.dim, dtype)
-            for part in _parts(len(called), BLOCK_IMAGES, "embedding images", verbose):
+            size = BLOCK_PICTURES if model.takes_pictures else BLOCK_IMAGES
+            for part in _parts(len(called), size, "embedding images", verbose):
                 rows[part] = model.encode_images(_block(images, part))
             found["images"] = Items(called, rows)
         if captions is not None:

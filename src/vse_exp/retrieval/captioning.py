@@ -55,6 +55,8 @@ class Retriever:
             return self.model.encode_sentences(queries)
         if isinstance(queries[0], np.ndarray):
             return self.model.encode_images(np.stack(queries))
+        if self.model.takes_pictures:
+            return self.model.encode_images(queries)
         return self.model.encode_images(self.picture_features(queries))
 
     @cached_property

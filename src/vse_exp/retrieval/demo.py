@@ -61,7 +61,7 @@ class Demo:
     def warm_up(self) -> None:
         """Load the image backbone before the first upload needs it."""
         with self._lock, suppress(UserError):  # told when a picture comes
-            self.retriever.picture_features([Image.new("RGB", (32, 32))])
+            self.retriever.embed([Image.new("RGB", (32, 32))])
 
     def sentence(self, text: str, k: int) -> dict[str, Any]:
         """What a sentence finds."""
@@ -85,9 +85,8 @@ class Demo:
                     picture = decode_image(content, self.limits.upload_pixels)
                 except UnreadableImage as error:
                     raise UserError(f"Cannot read the picture: {error}.") from error
-                features = self.retriever.picture_features([picture])
             with clock.part("embedding"):
-                query = self._with_words(self.retriever.embed([features[0]]), minus, plus)
+                query = self._with_words(self.retriever.embed([picture]), minus, plus)
             return self._find(query, "images", k, clock)
 
     def image(self, row: int, minus: str, plus: str, k: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -11,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import vse_exp.train  # noqa: F401  (registers a resolver)
-from conftest import write_dataset
+from conftest import WORDS, write_dataset
+from text_model import write_text_model
 from vse_exp.cli import config_dir
 from vse_exp.lightning.training import train
+from vse_exp.models.checkpoint import load_model
 from vse_exp.models.config import ModelConfig
 
 CONF = config_dir()
@@ -71,17 +74,37 @@ def test_models_are_valid(option):
     ModelConfig.from_dict(OmegaConf.to_container(cfg.model, resolve=True))
 
 
-TRAINABLE = [one for one in options("experiment") if one != "pretrained_text"]
-
-
-@pytest.mark.parametrize("group", [*(f"experiment={one}" for one in TRAINABLE),
-                                   *(f"debug={one}" for one in options("debug"))])  # fmt: skip
-def test_experiments_and_presets_train(group, tmp_path):
+def training(group: str, tmp_path: Path, *overrides: str) -> dict[str, Any]:
     write_dataset(tmp_path / "data")
     cfg = composed(
         "train",
         [group, "data=custom", "data.name=tiny", f"paths.data_dir={tmp_path / 'data'}",
-         f"paths.run_dir={tmp_path / 'run'}", "data.batch_size=8", "model.dim=8", "max_epochs=1",
-         "valid_freq=2", "progress=false"],
+         f"paths.run_dir={tmp_path / 'run'}", "data.batch_size=18", "model.dim=8",
+         "model.mlp_hidden=8", "max_epochs=1", "valid_freq=2", "progress=false", *overrides],
     )  # fmt: skip
-    assert train(cfg)["dev"]["rsum"] >= 0
+    return train(cfg)
+
+
+WITH_OTHER_DATA = ("pretrained_text", "scenes_pixels")
+TRAINABLE = [one for one in options("experiment") if one not in WITH_OTHER_DATA]
+
+
+@pytest.mark.parametrize("group", [*(f"experiment={one}" for one in sorted(TRAINABLE)),
+                                   *(f"debug={one}" for one in options("debug"))])  # fmt: skip
+def test_experiments_and_presets_train(group, tmp_path):
+    assert training(group, tmp_path)["dev"]["rsum"] >= 0
+
+
+@pytest.mark.parametrize("loss", ["infonce_captions", "queue", "sum"])
+def test_composed_losses_train(loss, tmp_path):
+    assert training(f"loss={loss}", tmp_path)["dev"]["rsum"] >= 0
+
+
+def test_pretrained_text_trains(tmp_path, monkeypatch):
+    """On a text model with the right files and random weights."""
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "cache"))
+    folder = write_text_model(tmp_path / "text", WORDS)
+    results = training("experiment=pretrained_text", tmp_path, f"model.text_model={folder}")
+    assert results["dev"]["rsum"] >= 0
+    assert load_model(tmp_path / "run" / "checkpoints" / "best.ckpt").config.text_head == "mlp"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from text_model import write_text_model
 from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_model, save_model
@@ -17,40 +18,17 @@ from vse_exp.models.config import ModelConfig
 from vse_exp.models.pretrained_text import PretrainedText, model_folder, read_subwords
 from vse_exp.models.sentence import start_from_pretrained
 from vse_exp.models.vse import VSE
+from vse_exp.models.words import leave_out
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `text`")
 
-PIECES = "[PAD] [UNK] [CLS] [SEP] a dog run ##s cat on the mat sits".split()
+PIECES = "a dog run ##s cat on the mat sits".split()
 CAPTIONS = ["A dog runs", "the cat sits on the mat", "", "a zebra runs on a mat", "a dog runs"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordPiece
-    from tokenizers.normalizers import Lowercase
-    from tokenizers.pre_tokenizers import Whitespace
-    from tokenizers.processors import TemplateProcessing
-
-    folder = tmp_path_factory.mktemp("text") / "tiny"
-    config = transformers.BertConfig(
-        vocab_size=len(PIECES),
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=12,
-    )
-    torch.manual_seed(0)
-    transformers.BertModel(config).save_pretrained(folder)
-    ids = {piece: place for place, piece in enumerate(PIECES)}
-    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
-    ends = [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    tokenizer.enable_padding()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
+    return write_text_model(tmp_path_factory.mktemp("text") / "tiny", PIECES)
 
 
 def model_of(folder: Path, **options: object) -> VSE:
@@ -68,8 +46,8 @@ def encoder_of(model: VSE) -> PretrainedText:
 
 def test_pieces(folder: Path) -> None:
     vocabulary = read_subwords(str(folder))
-    assert len(vocabulary) == len(PIECES)
-    assert vocabulary.words == PIECES
+    assert len(vocabulary) == len(PIECES) + 4
+    assert vocabulary.words[4:] == PIECES
     assert vocabulary.max_length == 12
     assert vocabulary.tokenize("A dog runs") == ["a", "dog", "run", "##s"]
     encoded = vocabulary.encode([*CAPTIONS, "a " * 50])
@@ -143,6 +121,30 @@ def test_a_part_of_its_output_is_dropped(folder: Path) -> None:
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.sentence_encoder.set_submodule("projection", torch.nn.Identity())
     assert 0.2 < (model.sentence_encoder(tokens, lengths) == 0).float().mean() < 0.8
+
+
+def test_pieces_are_left_out() -> None:
+    tokens = torch.arange(1, 41).repeat(50, 1)
+    lengths = torch.tensor([2, 40] * 25)
+    torch.manual_seed(0)
+    left, sizes = leave_out(tokens, lengths, 0.5)
+    assert sizes[::2].tolist() == [2] * 25  # a caption keeps its ends
+    assert 18 < sizes[1::2].float().mean() < 24
+    for row, size in zip(left[1::2].tolist(), sizes[1::2].tolist(), strict=True):
+        inside = row[:size]
+        assert (inside[0], inside[-1]) == (1, 40)
+        assert inside == sorted(set(inside))
+    same, all_sizes = leave_out(tokens, None, 0.0)
+    assert torch.equal(same, tokens)
+    assert all_sizes.tolist() == [40] * 50
+
+
+def test_word_dropout_changes_what_a_learning_model_reads(folder: Path) -> None:
+    model = model_of(folder, text_frozen=False, word_dropout=0.5)
+    tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
+    whole = model.embed_captions(tokens, lengths)
+    encoder_of(model).training = True  # without the transformer's own dropout
+    assert (model.embed_captions(tokens, lengths) - whole).abs().amax(1).gt(1e-4).sum() >= 3
 
 
 def test_not_frozen_trains_all_that_is_used(folder: Path) -> None:

@@ -49,7 +49,8 @@ class ModelConfig:
     """Share of values dropped in training, between layers and in the sentence vector; for
     `pretrained` in its output."""
     word_dropout: float = 0.0
-    """Share of words that training reads as unknown; not for `pretrained`, which has its own."""
+    """Share of words that training reads as unknown; for `pretrained` of pieces that it leaves out,
+    where the model is not frozen (a frozen one reads each caption once)."""
     recurrent_bias: bool = False
     """A second bias on the recurrent product (torch's and VSE++'s GRU; the original has none)."""
     word_vectors: str | None = None

@@ -27,7 +27,7 @@ from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pooling import build_pooling
 from vse_exp.models.projection import Projection
-from vse_exp.models.words import inside_mask
+from vse_exp.models.words import inside_mask, leave_out
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ class PretrainedText(Projection):
         if self.config.text_frozen:
             vectors = self._frozen(tokens, lengths)
         else:
+            if self.training and self.config.word_dropout:
+                tokens, lengths = leave_out(tokens, lengths, self.config.word_dropout)
             vectors = self._read(tokens, lengths)
         return self.project(self.prepare(vectors))
 

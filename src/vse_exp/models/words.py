@@ -100,6 +100,20 @@ def drop_words(tokens: Tensor, share: float) -> Tensor:
     return tokens.masked_fill(drawn & (tokens >= FIRST_WORD), UNK)
 
 
+def leave_out(tokens: Tensor, lengths: Tensor | None, share: float) -> tuple[Tensor, Tensor]:
+    """Captions (B, T) without a share of what is between their first and last id, and lengths."""
+    batch, width = tokens.shape
+    if lengths is None:
+        lengths = torch.full((batch,), width, device=tokens.device)
+    places = torch.arange(width, device=tokens.device)
+    ends = (places == 0) | (places == lengths[:, None] - 1)
+    drawn = torch.rand(tokens.shape, device=tokens.device) >= share
+    kept = (ends | drawn) & (places < lengths[:, None])
+    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
+    lengths = kept.sum(1)
+    return tokens.gather(1, order)[:, : int(lengths.max())], lengths
+
+
 def reverse(tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Each caption backwards, (B, T); what is behind its end stays there."""
     if lengths is None:

@@ -34,6 +34,8 @@ def main(cfg: DictConfig) -> float:
         from vse_exp.lightning.imports import import_lightning
 
         import_lightning()
+    from lightning.pytorch.utilities import rank_zero_only
+
     from vse_exp.lightning.multirun import run_job
     from vse_exp.lightning.tables import print_results
     from vse_exp.lightning.training import train
@@ -41,7 +43,8 @@ def main(cfg: DictConfig) -> float:
     results = run_job(cfg, lambda: train(cfg, list(HydraConfig.get().overrides.task)))
     if results is None:
         return float("nan")
-    print_results(results)
+    if rank_zero_only.rank == 0:  # of several processes the first alone tells
+        print_results(results)
     return results["dev"]["rsum"]
 
 

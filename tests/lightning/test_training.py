@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 
 from conftest import configuration
 from vse_exp.errors import Interrupted, UserError
+from vse_exp.evaluation.rank_files import read_ranks
+from vse_exp.lightning import training
 from vse_exp.lightning.interruption import SaveOnSignal
 from vse_exp.lightning.training import train
 from vse_exp.models.checkpoint import load_model
@@ -137,3 +140,104 @@ def test_the_average_of_weights_is_not_trained(tiny, tmp_path):
     averaged = [name for name in saved["state_dict"] if name.startswith("averaged.module.")]
     assert updated <= len(model)
     assert len(averaged) > 0
+
+
+def test_ranks_of_the_best_model_lie_in_the_run_folder(tiny, tmp_path):
+    results = train(configuration(tiny, tmp_path / "run"))
+    for split in ("dev", "test"):
+        ranks = read_ranks(tmp_path / "run", split)
+        assert 100 * (ranks.search < 5).mean() == pytest.approx(results[split]["sR@5"])
+        assert 100 * (ranks.annotation < 1).mean() == pytest.approx(results[split]["aR@1"])
+
+
+def test_a_folder_with_other_settings_is_refused(tiny, tmp_path):
+    run = tmp_path / "run"
+    train(configuration(tiny, run, "max_epochs=1"))
+    watched = configuration(tiny, run, "max_epochs=1", "disp_freq=7")
+    assert train(watched)["test"]["rsum"] > 0  # finished already
+    with pytest.raises(UserError, match=r"holds a run with .*max_epochs=1 \(now 2\)"):
+        train(configuration(tiny, run, "max_epochs=2"))
+    train(configuration(tiny, run, "max_epochs=2", "resume=never"))
+
+
+def test_seconds_and_memory_are_those_of_the_whole_run(tiny, tmp_path):
+    run = tmp_path / "run"
+    first = train(configuration(tiny, run, "max_epochs=1"))
+    assert first["peak_memory_mb"] > 10
+    (run / "results.json").unlink()
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    last["callbacks"]["RetrievalValidation"]["seconds"] += 1000
+    torch.save(last, run / "checkpoints" / "last.ckpt")
+    assert train(configuration(tiny, run, "max_epochs=1"))["seconds"] > 1000
+
+
+def test_a_signal_after_the_last_update_ends_nothing(tiny, tmp_path, monkeypatch):
+    final = training._final_results
+
+    def signalled(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return final(*arguments)
+
+    monkeypatch.setattr(training, "_final_results", signalled)
+    before = signal.getsignal(signal.SIGUSR1)
+    train(configuration(tiny, tmp_path / "run", "max_epochs=1"))
+    assert (tmp_path / "run" / "results.json").is_file()
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def test_a_launchers_handler_is_called_after_saving(tiny, tmp_path, monkeypatch):
+    """submitit's puts the job back into the queue; one that returns lets the training go on."""
+    last, saved = tmp_path / "run" / "checkpoints" / "last.ckpt", []
+
+    def launcher(number: int, frame: Any) -> None:
+        saved.append((number, torch.load(last, weights_only=True)["global_step"]))
+
+    before = signal.signal(signal.SIGUSR2, launcher)
+    receive = SaveOnSignal.on_train_batch_end
+
+    def signalled(self, trainer, *arguments):
+        if trainer.global_step == 4:
+            signal.raise_signal(signal.SIGUSR2)
+        receive(self, trainer, *arguments)
+
+    monkeypatch.setattr(SaveOnSignal, "on_train_batch_end", signalled)
+    try:
+        train(configuration(tiny, tmp_path / "run", "max_epochs=1"))
+    finally:
+        assert signal.signal(signal.SIGUSR2, before) == launcher
+    assert saved == [(signal.SIGUSR2, 4)]
+    assert (tmp_path / "run" / "results.json").is_file()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tiny, tmp_path):
+    """A limit on the size of files stands for the full disk."""
+    run = tmp_path / "run"
+    train(configuration(tiny, run, "max_epochs=1"))
+    (run / "results.json").unlink()
+    last = run / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*\.ckpt"):
+            train(configuration(tiny, run, "max_epochs=1", "resume=never"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert last.read_bytes() == before
+    assert sorted(path.name for path in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert load_model(last).encode_sentences(["a dog"]).shape == (1, 8)
+
+
+def test_a_folder_that_cannot_be_made(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"Cannot make the run folder .*file/run: Not a directory"):
+        train(configuration(tiny, tmp_path / "file" / "run"))
+
+
+def test_an_average_of_weights_is_what_loads(tiny, tmp_path):
+    run = tmp_path / "run"
+    train(configuration(tiny, run, "ema=0.9", "max_epochs=1"))
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    loaded = load_model(run / "checkpoints" / "last.ckpt").state_dict()
+    name = next(iter(loaded))
+    torch.testing.assert_close(loaded[name], saved[f"averaged.module.{name}"], rtol=0, atol=0)

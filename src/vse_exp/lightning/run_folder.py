@@ -101,7 +101,7 @@ class RunFolder:
             more = " …" if len(different) > 3 else ""
             raise UserError(
                 f"{self.path} holds a run with {', '.join(different[:3])}{more}: give another "
-                "paths.run_dir, or resume=never to train this one anew."
+                f"paths.run_dir, or resume=never to train anew, or resume={self.last} to go on."
             )
 
     def record(self, cfg: DictConfig, overrides: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
@@ -78,6 +79,9 @@ def train(
         log.info("%s is finished already (resume=never trains it again)", folder.path)
         return finished
     folder.prepare()
+    if rank_zero_only.rank:  # of several processes the first alone tells and writes
+        logging.getLogger("vse_exp").setLevel(logging.WARNING)
+        return _train(cfg, overrides, folder, report)
     handler = folder.log_to_file()
     try:
         return _train(cfg, overrides, folder, report)
@@ -97,7 +101,8 @@ def _train(
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
     resume_from = _resume_path(cfg, folder)
-    folder.record(cfg, overrides)
+    if rank_zero_only.rank == 0:
+        folder.record(cfg, overrides)
     model_config = ModelConfig.from_dict(_plain(cfg.model))
     trunk = None
     if model_config.image_encoder == "backbone":

@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     if options.child:
-        print(json.dumps(_measure(*options.child, options.workers, options.batches)))
+        folder, size = options.child
+        print(json.dumps(_measure(folder, size, options.workers, options.batches)))
         return []
     rows: list[dict[str, Any]] = []
 
@@ -64,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     print(f"{'case':44} {'ours':>10} {'reference':>10} {'ratio':>8}")
     for size in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            write_set(Path(folder), *SIZES[size], whole=options.whole)
+            images, captions = SIZES[size]
+            write_set(Path(folder), images, captions, whole=options.whole)
             arguments = ["--threads", str(options.threads), "--batches", str(options.batches)]
             arguments += ["--workers", *map(str, options.workers), "--child", folder, size]
             command = [sys.executable, "-m", "benchmarks.data", *arguments]
@@ -113,7 +115,6 @@ def _measure(folder: str, size: str, workers: list[int], batches: int) -> dict[s
     started = time.process_time()
     _read(files.captions, files.features)
     read = time.process_time() - started
-    torch.randn(8) @ torch.randn(8)
     before, parts, last = status("RssAnon"), {}, time.process_time()
 
     def mark(part: str) -> None:
@@ -135,12 +136,13 @@ def _measure(folder: str, size: str, workers: list[int], batches: int) -> dict[s
     model = build("bow", DIM_IMAGE, vocabulary)
     step = Step(model)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    fetching, stepping = [], []
+    fetching, stepping, arguments = [], [], ()
     for _ in range(min(batches, len(sampler) - 1)):
         started = clock()
         batch = next(iterator)
         fetched = clock()
-        step(batch.tokens, batch.images, batch.lengths)
+        arguments = batch.tokens, batch.images, batch.lengths
+        step(*arguments)
         fetching.append(fetched - started)
         stepping.append(clock() - fetched)
     rates = {"0": (1 / median(fetching), 1 / median(stepping))}
@@ -148,7 +150,7 @@ def _measure(folder: str, size: str, workers: list[int], batches: int) -> dict[s
         iterator = iter(pair_loader(split, captions, sampler, count))
         next(iterator)
         times = [_wall(partial(next, iterator)) for _ in range(min(batches, len(sampler) - 1))]
-        steps = [_wall(partial(step, *batch[:1], batch.images, batch.lengths)) for _ in range(10)]
+        steps = [_wall(partial(step, *arguments)) for _ in range(10)]
         rates[str(count)] = len(times) / sum(times), 1 / median(steps)
         del iterator
     return {"read": read, "parts": parts, "memory": memory, "mapped": mapped, "rates": rates}

@@ -119,7 +119,7 @@ def _train(
         partial(
             build_optimizer,
             factory=build(cfg.optimizer),
-            lr_scales=_plain(cfg.lr_scales),
+            lr_scales=cfg.lr_scales and _plain(cfg.lr_scales),
             decay_weights_only=cfg.decay_weights_only,
         ),
         build(cfg.scheduler) if cfg.scheduler else None,

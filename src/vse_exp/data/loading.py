@@ -39,6 +39,13 @@ class PairBatch(NamedTuple):
     caption_index: Tensor
     image_index: Tensor
 
+    def chunks(self, size: int) -> list[PairBatch]:
+        """The batch in parts of `size` pairs, the last maybe smaller."""
+        return [
+            PairBatch(*(None if rows is None else rows[start : start + size] for rows in self))  # type: ignore[arg-type]
+            for start in range(0, len(self.tokens), size)
+        ]
+
 
 class ImageBatch(NamedTuple):
     """Images alone, each of a split once: `images` (B, …), `image_index` (B,) int64."""

@@ -17,6 +17,7 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.metric import RetrievalMetric
 from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.lightning.distributed import gather_batch
+from vse_exp.losses import encode_in_chunks
 from vse_exp.models.backbone import BackboneImageEncoder
 from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.vse import VSE
@@ -29,7 +30,8 @@ class RetrievalModule(LightningModule):
     `optimizer(parameter_groups)` and `scheduler(optimizer, total_steps)` build those; `decay_c`
     times the sum of squares of all parameters is added to the loss (the original's weight decay);
     `grad_clip` bounds the norm of all gradients together; `ema` is the decay of an average of the
-    weights over the updates, which is then what is evaluated and kept.
+    weights over the updates, which is then what is evaluated and kept; `chunk_size` is the number
+    of pairs encoded at a time where a batch is larger than memory (the gradient is the same).
     """
 
     def __init__(
@@ -41,14 +43,18 @@ class RetrievalModule(LightningModule):
         decay_c: float = 0.0,
         grad_clip: float | None = 2.0,
         ema: float | None = None,
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
+        if chunk_size is not None and chunk_size < 1:
+            raise UserError(f"chunk_size is {chunk_size}: null, or at least 1.")
         self.model = model
         self.loss = loss
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.decay_c = decay_c
         self.grad_clip = grad_clip
+        self.chunk_size = chunk_size
         self.grad_norm = torch.zeros(())
         # Lightning keeps what is logged in float32 only
         self.tested: Evaluation | None = None
@@ -71,8 +77,10 @@ class RetrievalModule(LightningModule):
         if isinstance(self.model.image_encoder, BackboneImageEncoder):
             # here and not in a hook, since a resumed run begins in mid-epoch
             self.model.image_encoder.set_epoch(self.current_epoch)
-        captions = self.model.embed_captions(batch.tokens, batch.lengths)
-        images = self.model.embed_images(batch.images, self.model.config.normalize_images)
+        if self.chunk_size is None:
+            images, captions = self.embed_pairs(batch)
+        else:
+            images, captions = encode_in_chunks(self.embed_pairs, batch.chunks(self.chunk_size))
         loss = self.loss(*gather_batch(images, captions, batch.image_index))
         if self.decay_c:
             trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -86,10 +94,20 @@ class RetrievalModule(LightningModule):
             )
         return loss
 
+    def embed_pairs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, d) of a training batch's images and captions, as the loss sees them."""
+        captions = self.model.embed_captions(batch.tokens, batch.lengths)
+        images = self.model.embed_images(batch.images, self.model.config.normalize_images)
+        return images, captions
+
     def _epochs_done(self, batch_idx: int) -> float:
         return self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # Lightning leaves it to a fused optimiser, which would do it after the clipping
+            scaler.unscale_(optimizer)
         self.grad_norm = clip_grad_norm(self.parameters(), self.grad_clip)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:

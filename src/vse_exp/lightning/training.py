@@ -39,6 +39,7 @@ from vse_exp.lightning.run_folder import RunFolder, peak_memory
 from vse_exp.lightning.validation import RetrievalValidation
 from vse_exp.models.backbone import BackboneImageEncoder, Trunk, load_trunk
 from vse_exp.models.checkpoint import load_model, read_checkpoint, write_checkpoint
+from vse_exp.models.compiling import compile_parts
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pretrained_text import PretrainedText, read_subwords
 from vse_exp.models.sentence import start_from_pretrained
@@ -126,7 +127,10 @@ def _train(
         decay_c=cfg.decay_c,
         grad_clip=cfg.grad_clip,
         ema=cfg.ema,
+        chunk_size=cfg.chunk_size,
     )
+    if cfg.compile:
+        compile_parts(module.model)
     validation = RetrievalValidation(
         folder.checkpoints,
         every=cfg.valid_freq,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vse_exp.errors import Interrupted
 from vse_exp.train import main as train_main
 
 
@@ -135,7 +136,23 @@ def test_a_sweep_lists_the_job_that_failed_and_goes_on(tiny, tmp_path, monkeypat
 
 def test_a_sweep_refuses_processes_that_would_sweep_again(tiny, tmp_path, monkeypatch, capfd):
     folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={tmp_path / 'runs'}"]
-    assert call(monkeypatch, train_main, "-m", *SHORT, *folders, "trainer=ddp", "seed=1") != 0
+    assert call(monkeypatch, train_main, "-m", *SHORT, *folders, "trainer=ddp", "seed=1,2") == 1
+    told = capfd.readouterr().err
+    assert told.count("error: trainer=ddp starts processes that would each run") == 1
+    assert "Traceback" not in told
+
+
+def test_an_interruption_stops_a_sweep(tiny, tmp_path, monkeypatch, capfd):
+    from vse_exp.lightning import training
+
+    def interrupted(cfg, *_):
+        raise Interrupted(f"Interrupted in seed {cfg.seed}")
+
+    monkeypatch.setattr(training, "train", interrupted)
+    folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={tmp_path / 'runs'}"]
+    assert call(monkeypatch, train_main, "-m", *SHORT, *folders, "seed=1,2") == 75
+    assert capfd.readouterr().err == "Interrupted in seed 1\n"
+    assert not list(tmp_path.rglob("failed.txt"))
 
 
 def test_the_list_of_verbs(capsys, monkeypatch):

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -65,8 +63,8 @@ def show_log() -> None:
 def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
     """Turn `task(cfg)` into a Hydra application over `conf/{config_name}.yaml`.
 
-    A UserError becomes one sentence on standard error and exit status 1. In a multirun it is left
-    to the task, which knows the run folder, so that one failing job does not end a sweep.
+    A UserError becomes one sentence on standard error and exit status 1; it ends a multirun too,
+    unless the task keeps it to itself, as training does.
     """
 
     def decorate(task: Callable[[DictConfig], object]) -> Callable[[], None]:
@@ -80,7 +78,7 @@ def hydra_entry(config_name: str) -> Callable[[Callable[[DictConfig], object]], 
                 sys.exit(INTERRUPTED)
             except Exception as error:
                 message = user_message(error)
-                if message is None or HydraConfig.get().mode == RunMode.MULTIRUN:
+                if message is None:
                     raise
                 if os.environ.get("HYDRA_FULL_ERROR") == "1":
                     raise

@@ -104,11 +104,12 @@ def test_loss_and_gradient_equal_those_of_one_process(two_processes, name):
 
 
 def test_a_training_on_two_processes(tiny, tmp_path):
-    """The command as a user types it, without dropout: its weights equal those of one process."""
+    """The command as a user types it, without dropout: its weights equal those of one process,
+    also where each encodes its part of the batch in chunks."""
     results = {}
     for name, options in {
         "one": ["data.batch_size=8"],
-        "two": ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"],
+        "two": ["trainer=ddp", "trainer.devices=2", "data.batch_size=4", "chunk_size=3"],
     }.items():
         done = subprocess.run(
             [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",

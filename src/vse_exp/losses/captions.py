@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 
-from vse_exp.errors import UserError
 from vse_exp.losses.contrast import at_least_float32, find_score
 from vse_exp.losses.infonce import LearnedScale
+
+log = logging.getLogger(__name__)
 
 
 class CaptionContrastLoss(nn.Module):
@@ -16,7 +19,8 @@ class CaptionContrastLoss(nn.Module):
     logarithm). Captions without a companion only stand among the wrong ones.
 
     It trains the sentence encoder alone, so it is one term of a sum, in batches that hold several
-    captions an image (`data.captions_together`). UserError for a batch in which none has another.
+    captions an image (`data.captions_together`). A batch in which none has another, as in data of
+    one caption an image, costs nothing; the first such batch of all is told in the log.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class CaptionContrastLoss(nn.Module):
         super().__init__()
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
         self.similarity = find_score("cosine")
+        self.companions_seen = False
+        self.told = False
 
     def forward(self, images: Tensor, captions: Tensor, image_ids: Tensor) -> Tensor:
         """Captions (B, d) of the images `image_ids` (B,); `images` is not looked at. A scalar."""
@@ -36,10 +42,15 @@ class CaptionContrastLoss(nn.Module):
         companions = (image_ids[:, None] == image_ids) & ~itself
         having = companions.any(1)
         if not bool(having.any()):
-            raise UserError(
-                "No two captions of a batch are of one image, and loss.losses.captions compares "
-                "such: set data.captions_together=2."
-            )
+            if not (self.companions_seen or self.told):
+                self.told = True
+                log.warning(
+                    "No two captions of a batch are of one image: loss.losses.captions has no "
+                    "effect (data.captions_together=2 brings them together where images have "
+                    "several)."
+                )
+            return 0 * (captions.sum() + self.scale())  # every parameter has a gradient
+        self.companions_seen = True
         with torch.autocast(captions.device.type, enabled=False):
             rows = at_least_float32(captions)
             scores = self.scale() * self.similarity(rows, rows)

@@ -143,7 +143,7 @@ def _train(
     with _quiet_lightning():
         trainer = _trainer(cfg, folder, [validation, interruption])
     if resume_from is not None:
-        step = int(read_checkpoint(resume_from)["global_step"])
+        step = _update_of(resume_from)
         log.info("going on from %s at update %d", resume_from, step)
         for logger in trainer.loggers:
             if isinstance(logger, CSVMetrics):
@@ -296,6 +296,14 @@ def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
     return str(cfg.resume)
 
 
+def _update_of(checkpoint: str) -> int:
+    """At which update a checkpoint stands. UserError where it cannot be read."""
+    try:
+        return int(read_checkpoint(checkpoint)["global_step"])
+    except UserError as error:
+        raise UserError(f"{error} resume=never trains this run anew.") from error
+
+
 def build(node: Any) -> Any:
     """Instantiate a config node; a user's mistake in it comes out as it was told."""
     try:
@@ -321,6 +329,7 @@ def _quiet_lightning() -> Iterator[None]:
             ".*is smaller than the logging interval.*",
             ".*in eval mode at the start of training.*",  # frozen encoders are
             ".*`srun` command is available.*",
+            ".*sync_dist=True.*",  # every process computes the same metrics
         ):
             warnings.filterwarnings("ignore", message=message)
         yield

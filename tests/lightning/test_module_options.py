@@ -13,6 +13,7 @@ from lightning.pytorch.plugins import MixedPrecision
 
 from conftest import WORDS, configuration, random_captions, random_features
 from vse_exp.data.loading import PairBatch
+from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.lightning.module import RetrievalModule
@@ -23,7 +24,7 @@ from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 
 
-def batch_of(vocabulary: Vocabulary, count: int = 10) -> PairBatch:
+def batch_of(vocabulary: Vocabulary | SubwordVocabulary, count: int = 10) -> PairBatch:
     tokens, lengths = vocabulary.encode(random_captions(count)).batch(np.arange(count))
     rows = torch.arange(count)
     return PairBatch(tokens, lengths, torch.from_numpy(random_features(count)), rows, rows)
@@ -37,8 +38,7 @@ def module_of(encoder: str = "bow", fused: bool = True, **options) -> RetrievalM
     values = {"encoder": encoder, "dim": 8, "dim_image": 12, "image_encoder": "mlp", **dropped}
     vocabulary = Vocabulary.build([" ".join(WORDS)])
     model = VSE(ModelConfig.from_dict(values), vocabulary)
-    if model.image_encoder.mlp is not None:
-        torch.nn.init.normal_(model.image_encoder.mlp[3].weight, std=0.1)
+    torch.nn.init.normal_(model.get_parameter("image_encoder.mlp.3.weight"), std=0.1)
     return RetrievalModule(
         model,
         InfoNCELoss(),
@@ -110,7 +110,10 @@ def one_update(module: RetrievalModule, precision: MixedPrecision | None) -> Non
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, torch.utils.data.DataLoader([batch], batch_size=None))
+        trainer.fit(
+            module,
+            torch.utils.data.DataLoader([batch], batch_size=None),  # type: ignore[arg-type]
+        )
 
 
 @pytest.mark.parametrize("fused", [True, False])

@@ -108,7 +108,7 @@ def test_centring_and_a_perceptron(folder: Path, frozen: bool) -> None:
     torch.testing.assert_close(encoder.mean, rows.mean(0))
     assert encoder.mlp is not None
     torch.nn.init.normal_(encoder.mlp.get_parameter("3.weight"))
-    centred = normalize(rows - rows.mean(0), dim=1)
+    centred = normalize(rows - rows.mean(0), dim=1) * rows.shape[1] ** 0.5
     hidden = torch.nn.functional.gelu(encoder.mlp[0](centred))
     expected = normalize(encoder.projection(centred) + encoder.mlp[3](hidden), dim=1)
     np.testing.assert_allclose(

@@ -95,7 +95,7 @@ class ModelConfig:
     image_power: float = 1.0
     """Feature values are raised to this power, their signs kept; 0.5 evens out large ones."""
     center_images: bool = False
-    """Subtract the training images' mean from features and normalise them again."""
+    """Subtract the training images' mean from features and bring their values to unit variance."""
     normalize_images: bool = True
     """Unit-norm images also in the loss; False is the original's."""
     unit_images: bool = True

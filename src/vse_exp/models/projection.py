@@ -16,7 +16,8 @@ class Projection(nn.Module):
     share `hidden_dropout`.
 
     `prepare` comes before: with `center` the mean of all training vectors is taken off, and the
-    rest normalised again; training drops the share `dropout` of the values.
+    rest brought to a length of sqrt(size): values of about unit variance, which weights and GELU
+    are made for. Training drops the share `dropout` of the values.
     """
 
     mean: Tensor
@@ -59,7 +60,7 @@ class Projection(nn.Module):
     def prepare(self, vectors: Tensor) -> Tensor:
         vectors = self.even_out(vectors)
         if self.center:
-            vectors = normalize(vectors - self.mean, dim=-1)
+            vectors = normalize(vectors - self.mean, dim=-1) * math.sqrt(len(self.mean))
         return dropout(vectors, self.value_dropout, self.training)
 
     def project(self, vectors: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+import vse_exp.train  # noqa: F401  (registers what ${run_name:} in its config stands for)
 from vse_exp.cli import config_dir
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from commands import run_command
 from conftest import configuration, write_dataset
 from vse_exp import embed, evaluate, index, report, retrieve
 from vse_exp.errors import UserError
@@ -38,18 +38,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(command: Any, *arguments: str, capsys: Any, code: int = 0) -> str:
-    before = sys.argv
-    sys.argv = [command.__module__, "checkpoint=run/checkpoints/best.ckpt", *arguments]
-    try:
-        if code:
-            with pytest.raises(SystemExit) as ended:
-                command()
-            assert ended.value.code == code
-        else:
-            command()
-        return capsys.readouterr().err
-    finally:
-        sys.argv = before
+    best = "checkpoint=run/checkpoints/best.ckpt"
+    return run_command(command, best, *arguments, capsys=capsys, code=code).err
 
 
 COMMANDS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from browser import dump_dom
+from commands import run_command
 from conftest import random_captions, random_features, write_dataset
 from vse_exp import index, retrieve
 from vse_exp.data.vocabulary import Vocabulary
@@ -46,18 +46,8 @@ def run(
     command: Callable[[], None], *arguments: str, capsys: pytest.CaptureFixture, code: int = 0
 ) -> str:
     """What a command prints; on standard error where it ends with `code`."""
-    before = sys.argv
-    sys.argv = [command.__module__, "checkpoint=model.ckpt", *arguments]
-    try:
-        if code:
-            with pytest.raises(SystemExit) as ended:
-                command()
-            assert ended.value.code == code
-            return capsys.readouterr().err
-        command()
-        return capsys.readouterr().out
-    finally:
-        sys.argv = before
+    printed = run_command(command, "checkpoint=model.ckpt", *arguments, capsys=capsys, code=code)
+    return printed.err if code else printed.out
 
 
 TINY = ("data=custom", "data.name=tiny", "paths.data_dir=data", "split=dev")

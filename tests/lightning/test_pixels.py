@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
+from commands import run_command
 from conftest import random_captions
 from vse_exp import evaluate, index, report, retrieve
 from vse_exp.cli import config_dir
@@ -124,18 +124,8 @@ def test_a_checkpoint_needs_no_weights_file(tmp_path):
 
 
 def run(command: Any, *arguments: str, capsys: pytest.CaptureFixture, code: int = 0) -> str:
-    before = sys.argv
-    sys.argv = [command.__module__, *arguments]
-    try:
-        if not code:
-            command()
-            return capsys.readouterr().out
-        with pytest.raises(SystemExit) as ended:
-            command()
-        assert ended.value.code == code
-        return capsys.readouterr().err
-    finally:
-        sys.argv = before
+    printed = run_command(command, *arguments, capsys=capsys, code=code)
+    return printed.err if code else printed.out
 
 
 def test_all_commands_take_such_a_model(trained: Path, tmp_path, monkeypatch, capsys):

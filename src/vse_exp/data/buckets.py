@@ -98,9 +98,10 @@ class LengthBuckets(Sampler[np.ndarray]):
         """All batches of the current epoch, for all processes together."""
         if self._cached is None or self._cached[0] != self.epoch:
             random = np.random.default_rng((self.seed, self.epoch))
-            build = self._shuffled if self.order == "shuffle" else self._round_robin
             if self.captions_together > 1:
                 build = self._together
+            else:
+                build = self._shuffled if self.order == "shuffle" else self._round_robin
             self._cached = self.epoch, build(random)
         return self._cached[1]
 
@@ -141,8 +142,9 @@ class LengthBuckets(Sampler[np.ndarray]):
         number = np.r_[0, np.cumsum(np.diff(group[order]) != 0)]
         count = -(-len(drawn) // (self.batch_size * self.world_size))
         count = max(count, int(turns.max()) + 1)
-        # dealt like cards
-        batches = [drawn[order[number % count == batch]] for batch in range(count)]
+        dealt = number % count  # like cards
+        by_batch = drawn[order[np.argsort(dealt, kind="stable")]]
+        batches = np.split(by_batch, np.cumsum(np.bincount(dealt, minlength=count))[:-1])
         return [batches[index] for index in random.permutation(count)]
 
     def _shuffled(self, random: np.random.Generator) -> list[np.ndarray]:

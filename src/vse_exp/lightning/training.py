@@ -164,7 +164,7 @@ def _train(
             if trainer.is_global_zero and folder.best.is_file():
                 log_answers(
                     trainer.loggers,
-                    load_model(folder.best),
+                    module.evaluated_model,  # holds the best weights since its test
                     datamodule.split("dev"),
                     pictures=_pictures(_plain(cfg.data), datamodule.split("dev")),
                     best=folder.best,

@@ -33,7 +33,6 @@ class CaptionContrastLoss(nn.Module):
         super().__init__()
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
         self.similarity = find_score("cosine")
-        self.companions_seen = False
         self.told = False
 
     def forward(self, images: Tensor, captions: Tensor, image_ids: Tensor) -> Tensor:
@@ -42,7 +41,7 @@ class CaptionContrastLoss(nn.Module):
         companions = (image_ids[:, None] == image_ids) & ~itself
         having = companions.any(1)
         if not bool(having.any()):
-            if not (self.companions_seen or self.told):
+            if not self.told:
                 self.told = True
                 log.warning(
                     "No two captions of a batch are of one image: loss.losses.captions has no "
@@ -50,7 +49,7 @@ class CaptionContrastLoss(nn.Module):
                     "several)."
                 )
             return 0 * (captions.sum() + self.scale())  # every parameter has a gradient
-        self.companions_seen = True
+        self.told = True  # there are companions: a batch without is no matter
         with torch.autocast(captions.device.type, enabled=False):
             rows = at_least_float32(captions)
             scores = self.scale() * self.similarity(rows, rows)

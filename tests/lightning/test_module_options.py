@@ -18,7 +18,7 @@ from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.lightning.module import RetrievalModule
 from vse_exp.lightning.training import train
-from vse_exp.losses import InfoNCELoss
+from vse_exp.losses import InfoNCELoss, encode_in_chunks
 from vse_exp.models.compiling import compile_parts
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
@@ -87,6 +87,25 @@ def test_without_dropout_chunks_change_nothing(encoder, monkeypatch):
         found.append([parameter.grad for parameter in module.parameters()])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_images_that_come_once_train_like_repeated_ones(chunk_size):
+    """Ten captions of four images, whose gradient is that of all their captions."""
+    row = torch.tensor([2, 0, 0, 3, 1, 2, 3, 1, 0, 2])
+    repeated = batch_of(module_of().model.vocabulary)
+    images = torch.from_numpy(random_features(4))
+    repeated = repeated._replace(images=images[row], image_index=row + 5)
+    once = repeated._replace(images=images, image_row=row)
+
+    def encode(module, batch):
+        if chunk_size is None:
+            return module.embed_pairs(batch)
+        return encode_in_chunks(module.embed_pairs, batch.chunks(chunk_size))
+
+    expected = gradients(module_of(plain=True), lambda module: encode(module, repeated))
+    found = gradients(module_of(plain=True), lambda module: encode(module, once))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_training_in_chunks(tiny, tmp_path):

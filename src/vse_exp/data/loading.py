@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vse_exp.data.buckets import LengthBuckets
 from vse_exp.data.layouts import Split, find_files, given_files, load_split
+from vse_exp.data.pictures import PictureRows
 from vse_exp.data.vocabulary import TokenizedCaptions
 from vse_exp.errors import UserError
 
@@ -29,8 +30,9 @@ class ImageRows(Protocol):
 class PairBatch(NamedTuple):
     """Captions and their images, row by row: a training batch.
 
-    `tokens` (B, T) int64; `lengths` (B,) or None where all are T long; `images` (B, dim_image) or
-    whatever the image encoder takes; `caption_index` and `image_index` (B,) int64.
+    `tokens` (B, T) int64; `lengths` (B,) or None where all are T long; `images` (B, dim_image);
+    `caption_index` and `image_index` (B,) int64. Where images are pictures, which cost more than
+    captions, `images` holds each of the batch once and `image_row` (B,) the one of each caption.
     """
 
     tokens: Tensor
@@ -38,13 +40,24 @@ class PairBatch(NamedTuple):
     images: Tensor
     caption_index: Tensor
     image_index: Tensor
+    image_row: Tensor | None = None
 
     def chunks(self, size: int) -> list[PairBatch]:
         """The batch in parts of `size` pairs, the last maybe smaller."""
         return [
-            PairBatch(*(None if rows is None else rows[start : start + size] for rows in self))  # type: ignore[arg-type]
-            for start in range(0, len(self.tokens), size)
+            self._part(slice(start, start + size)) for start in range(0, len(self.tokens), size)
         ]
+
+    def _part(self, part: slice) -> PairBatch:
+        images, row = self.images, self.image_row
+        if row is None:
+            images = images[part]
+        else:
+            used, row = row[part].unique(return_inverse=True)
+            images = images[used]
+        lengths = None if self.lengths is None else self.lengths[part]
+        index = self.caption_index[part], self.image_index[part]
+        return PairBatch(self.tokens[part], lengths, images, *index, row)
 
 
 class ImageBatch(NamedTuple):
@@ -89,8 +102,12 @@ class _Pairs(Dataset[PairBatch]):
 
     def __getitem__(self, indices: np.ndarray) -> PairBatch:
         tokens, lengths, caption_index, image_index = self.captions[indices]
-        images = self.images.rows(self.captions.caption_image[indices])
-        return PairBatch(tokens, lengths, images, caption_index, image_index)
+        if not isinstance(self.images, PictureRows):
+            images = self.images.rows(image_index.numpy())
+            return PairBatch(tokens, lengths, images, caption_index, image_index)
+        wanted, row = image_index.unique(return_inverse=True)
+        images = self.images.rows(wanted.numpy())
+        return PairBatch(tokens, lengths, images, caption_index, image_index, row)
 
 
 class _Rows(Sampler[np.ndarray]):

@@ -1,0 +1,77 @@
+"""Training batches of pictures: each picture once, whatever number of captions it has there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vse_exp.data.buckets import LengthBuckets
+from vse_exp.data.layouts import Split, SplitFiles
+from vse_exp.data.loading import pair_loader
+from vse_exp.data.pictures import Augmentation, PictureRows
+from vse_exp.data.scenes.sampling import scene_name
+from vse_exp.data.vocabulary import Vocabulary
+from vse_exp.images.preprocessing import Preprocessing
+
+IMAGES, EACH = 6, 5
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory) -> Split:
+    names = [scene_name(0, "train", number) for number in range(IMAGES)]
+    rows = PictureRows.open("scenes", names, Preprocessing(resize=16, crop=16))
+    captions = [f"a red star {number}" for number in range(IMAGES * EACH)]
+    files = SplitFiles(*[tmp_path_factory.mktemp("none")] * 3)
+    return Split("train", captions, np.arange(IMAGES * EACH) // EACH, rows, names, files, True)
+
+
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_a_picture_is_read_once_a_batch(split, together, monkeypatch):
+    read: list[int] = []
+    rows = PictureRows.rows
+
+    def counted(self, indices):
+        read.extend(indices)
+        return rows(self, indices)
+
+    monkeypatch.setattr(PictureRows, "rows", counted)
+    captions = Vocabulary.build(split.captions).encode(split.captions)
+    sampler = LengthBuckets(
+        captions.lengths, split.caption_image, 10, captions_together=together, bucket_width=8
+    )
+    seen: list[int] = []
+    for batch in pair_loader(split, captions, sampler):
+        assert batch.image_row is not None
+        wanted = batch.image_index.unique()
+        assert read == wanted.tolist()
+        assert len(batch.images) == len(wanted)
+        read.clear()
+        expected = rows(split.image_features, batch.image_index.numpy())  # type: ignore[arg-type]
+        assert torch.equal(batch.images[batch.image_row], expected)
+        for part in batch.chunks(3):
+            assert part.image_row is not None
+            picked = rows(split.image_features, part.image_index.numpy())  # type: ignore[arg-type]
+            assert torch.equal(part.images[part.image_row], picked)
+            assert len(part.images) == len(part.image_index.unique())
+        seen += batch.caption_index.tolist()
+    assert sorted(seen) == list(range(IMAGES * EACH))
+
+
+def test_captions_of_a_picture_see_it_alike(split):
+    """One augmented view a batch, and another one in the next epoch."""
+    varied = split.image_features.training(Augmentation(scale=0.5), seed=0)
+    split = replace(split, image_features=varied)
+    captions = Vocabulary.build(split.captions).encode(split.captions)
+    sampler = LengthBuckets(captions.lengths, split.caption_image, 10, captions_together=5)
+    loader = pair_loader(split, captions, sampler)
+    views = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        batches = list(loader)
+        assert [len(batch.images) for batch in batches] == [2, 2, 2]
+        index = torch.cat([batch.image_index.unique() for batch in batches])
+        views.append(torch.cat([batch.images for batch in batches])[index.argsort()])
+    assert not torch.equal(*views)

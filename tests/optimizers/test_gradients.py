@@ -1,4 +1,4 @@
-"""Clipping and weight decay against their formulas, for sparse gradients too."""
+"""Clipping against its formula, and sparse gradients against dense ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vse_exp.errors import UserError
-from vse_exp.optimizers import add_weight_decay, clip_grad_norm
+from vse_exp.optimizers import DenseGradients, clip_grad_norm
 
 
 def with_gradients(*grads: torch.Tensor) -> list[nn.Parameter]:
@@ -59,29 +58,22 @@ def test_sparse_and_dense_gradients_are_clipped_alike(rows, seed):
     assert torch.allclose(parameters[1].grad, dense[1].grad)
 
 
-def test_weight_decay_is_that_of_the_penalty_in_the_loss():
-    torch.manual_seed(0)
-    model, copy = nn.Linear(3, 2), nn.Linear(3, 2)
-    copy.load_state_dict(model.state_dict())
-    unused = nn.Parameter(torch.ones(2))  # decays although the loss does not reach it
-    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
-    x = torch.randn(4, 3)
-    parameters = [*copy.parameters(), unused]
-    penalty = 0.1 * sum(parameter.square().sum() for parameter in parameters)
-    (copy(x).sum() + penalty).backward()
-    model(x).sum().backward()
-    expected = [parameter.grad for parameter in parameters]
-    unused.grad = None
-    decayed = [*model.parameters(), unused, frozen]
-    assert add_weight_decay(decayed, 0.1).item() == pytest.approx(penalty.item())
-    for parameter, grad in zip(decayed, expected, strict=False):
-        assert torch.allclose(parameter.grad, grad)
-    assert frozen.grad is None
-
-
-def test_weight_decay_of_sparse_gradients_is_refused():
-    sparse = torch.sparse_coo_tensor(
-        torch.tensor([[0]]), torch.ones(1, 2), (3, 2), check_invariants=True
-    )
-    with pytest.raises(UserError, match=r"decay_c=0"):
-        add_weight_decay(with_gradients(sparse), 0.1)
+@settings(max_examples=25, deadline=None)
+@given(updates=st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=1, max_size=4))
+def test_sparse_gradients_become_the_dense_ones_at_every_update(updates):
+    """Rows of earlier updates are cleared, repeated ones added up, dense gradients left alone."""
+    generator = torch.Generator().manual_seed(len(updates))
+    table, other = nn.Parameter(torch.zeros(5, 3)), nn.Parameter(torch.zeros(2))
+    unused = nn.Parameter(torch.zeros(2))
+    gradients = DenseGradients()
+    for rows in updates:
+        values = torch.randn(len(rows), 3, generator=generator)
+        indices = torch.tensor([rows], dtype=torch.int64)
+        table.grad = torch.sparse_coo_tensor(indices, values, (5, 3), check_invariants=True)
+        expected = table.grad.to_dense()
+        other.grad = values.new_ones(2)
+        gradients.replace([table, other, unused])
+        assert not table.grad.is_sparse
+        assert torch.allclose(table.grad, expected)
+        assert other.grad.tolist() == [1, 1]
+        assert unused.grad is None

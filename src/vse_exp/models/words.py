@@ -18,7 +18,7 @@ from vse_exp.models.initialization import initialize_embedding
 class WordEmbedding(nn.Embedding):
     """A table of word vectors, (vocab_size, dim_word), whose PAD row is zero and stays so.
 
-    Where `sparse` is set, as LazyAdam does, the gradient is a sparse tensor of the rows seen.
+    Where `sparse` is set, the gradient is a sparse tensor of the rows seen.
     """
 
     def __init__(self, vocab_size: int, dim_word: int) -> None:
@@ -43,7 +43,9 @@ class _Rows(torch.autograd.Function):
             words, grad = words[1:], grad[1:]
         if not ctx.sparse:
             return grad.new_zeros(ctx.shape).index_copy_(0, words, grad), None, None
-        sparse = torch.sparse_coo_tensor(words[None], grad, ctx.shape, check_invariants=False)
+        sparse = torch.sparse_coo_tensor(
+            words[None], grad, ctx.shape, check_invariants=False, is_coalesced=True
+        )
         return sparse, None, None
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from vse_exp.errors import UserError
-
 
 @torch.no_grad()
 def clip_grad_norm(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
@@ -36,23 +34,28 @@ def _dense_part(parameter: nn.Parameter) -> Tensor:
     return parameter.grad.values()
 
 
-@torch.no_grad()
-def add_weight_decay(parameters: Iterable[nn.Parameter], decay: float) -> Tensor:
-    """Add to the gradients that of `decay * sum(p^2)` over all parameters; return that penalty.
+class DenseGradients:
+    """Word vectors' sparse gradients made dense for optimisers that want all rows.
 
-    The original's weight decay, which is part of its cost: to be called before clipping.
+    Done last before the update, so that the backward pass and clipping touch only the rows of
+    words that occur, and in memory that is kept, of which only the rows of last time are cleared.
     """
-    squares = []
-    for parameter in parameters:
-        if not parameter.requires_grad:
-            continue
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        if parameter.grad.is_sparse:
-            raise UserError(
-                "decay_c decays every row of the word vectors, and optimizer=lazy_adam updates few "
-                "of them: set decay_c=0, or take optimizer=adam."
-            )
-        parameter.grad.add_(parameter, alpha=2 * decay)
-        squares.append(torch.linalg.vector_norm(parameter).square())
-    return decay * torch.stack(squares).sum()
+
+    def __init__(self) -> None:
+        self._kept: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def replace(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Put the dense gradient in the place of each sparse one."""
+        for parameter in parameters:
+            if parameter.grad is None or not parameter.grad.is_sparse:
+                continue
+            grad = parameter.grad.coalesce()
+            (rows,) = grad.indices()
+            if parameter in self._kept:
+                dense, before = self._kept[parameter]
+                dense.index_fill_(0, before, 0)
+            else:
+                dense = torch.zeros_like(parameter)
+            parameter.grad = dense.index_copy_(0, rows, grad.values())
+            self._kept[parameter] = dense, rows

@@ -21,7 +21,8 @@ from vse_exp.losses import encode_in_chunks
 from vse_exp.models.backbone import BackboneImageEncoder
 from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.vse import VSE
-from vse_exp.optimizers import LazyAdam, clip_grad_norm
+from vse_exp.models.words import WordEmbedding
+from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
 
 
 class RetrievalModule(LightningModule):
@@ -56,6 +57,7 @@ class RetrievalModule(LightningModule):
         self.grad_clip = grad_clip
         self.chunk_size = chunk_size
         self.grad_norm = torch.zeros(())
+        self.dense_gradients = DenseGradients()
         # Lightning keeps what is logged in float32 only
         self.tested: Evaluation | None = None
         self.averaged: AveragedModel | None = None
@@ -111,6 +113,8 @@ class RetrievalModule(LightningModule):
             # Lightning leaves it to a fused optimiser, which would do it after the clipping
             scaler.unscale_(optimizer)
         self.grad_norm = clip_grad_norm(self.parameters(), self.grad_clip)
+        if not isinstance(optimizer, LazyAdam):
+            self.dense_gradients.replace(self.parameters())
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         super().optimizer_step(*arguments, **options)
@@ -146,6 +150,10 @@ class RetrievalModule(LightningModule):
                 "optimizer=lazy_adam is for one process, since several cannot add up its sparse "
                 "gradients: choose optimizer=adam or adamw, or trainer.devices=1."
             )
+        if self.device.type == "cpu" and self.trainer.world_size == 1:
+            for part in self.model.modules():  # processes cannot add up sparse gradients
+                if isinstance(part, WordEmbedding):
+                    part.sparse = True
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer, int(self.trainer.estimated_stepping_batches))

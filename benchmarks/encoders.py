@@ -133,7 +133,9 @@ def _training(
         assert isinstance(by_torch, Recurrent)
         by_torch.on_cpu_in_full_precision = lambda: False  # type: ignore[method-assign]
         kinds[f"torch's own nn.{encoder.upper()}"] = Step(plain)
-    sampler = LengthBuckets(tokenized.lengths, np.arange(len(tokenized)) // 5, BATCH)
+    sampler = LengthBuckets(
+        tokenized.lengths, np.arange(len(tokenized)) // 5, BATCH, bucket_width=1
+    )
     batches = [batch for batch in sampler if len(batch) > BATCH // 2][: steps + 2]
     seconds: dict[str, list[float]] = {kind: [] for kind in ("floor", *kinds)}
     sizes = []

@@ -70,7 +70,7 @@ def test_round_robin_takes_full_batches_then_what_is_left():
     lengths = np.repeat([3, 5], [5, 9])
     images = np.arange(14)
     batches = list(
-        LengthBuckets(lengths, images, 4, unique_images=False, order="round_robin", seed=0)
+        LengthBuckets(lengths, images, 4, bucket_width=1, unique_images=False, order="round_robin")
     )
     sizes = {3: [], 5: []}
     turns = []
@@ -99,6 +99,7 @@ def test_captions_per_epoch():
         ({"batch_size": 0}, "data.batch_size is 0"),
         ({"bucket_width": 0}, "data.bucket_width is 0"),
         ({"captions_per_image": 0}, "data.captions_per_epoch is 0"),
+        ({"bucket_width": 1, "captions_together": 2}, "set data.captions_together=1"),
         ({"order": "round_robin"}, "data.unique_images=true needs data.order=shuffle"),
     ],
 )

@@ -39,9 +39,7 @@ def test_a_picture_is_read_once_a_batch(split, together, monkeypatch):
 
     monkeypatch.setattr(PictureRows, "rows", counted)
     captions = Vocabulary.build(split.captions).encode(split.captions)
-    sampler = LengthBuckets(
-        captions.lengths, split.caption_image, 10, captions_together=together, bucket_width=8
-    )
+    sampler = LengthBuckets(captions.lengths, split.caption_image, 10, captions_together=together)
     seen: list[int] = []
     for batch in pair_loader(split, captions, sampler):
         assert batch.image_row is not None

@@ -11,12 +11,14 @@ from torch.utils.data import Sampler
 from vse_exp.errors import UserError
 
 ORDERS = ("shuffle", "round_robin")
+BUCKET_WIDTH = 8
 
 
 class LengthBuckets(Sampler[np.ndarray]):
     """Yields a batch of caption indices (int64) at a time; all captions of a batch share a bucket.
 
-    A bucket holds the captions of `bucket_width` neighbouring lengths (1: exactly one length).
+    A bucket holds the captions of `bucket_width` neighbouring lengths (1: exactly one length;
+    None: 8).
     `order="shuffle"`: buckets are dealt into batches of nearly equal size, the batches shuffled;
     with `unique_images` no batch holds two captions of one image. `order="round_robin"`: the
     original's (`HomogeneousData` in homogeneous_data.py): the lengths take turns in a random order
@@ -27,7 +29,8 @@ class LengthBuckets(Sampler[np.ndarray]):
     random captions an image and epoch instead of all.
 
     `captions_together` of k > 1: captions of an image come k at a time, other ones every epoch, and
-    never more of it in a batch; lengths are then mixed, and batches nearly of equal size.
+    never more of it in a batch; lengths are then mixed (`bucket_width` is None), and batches nearly
+    of equal size.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class LengthBuckets(Sampler[np.ndarray]):
         caption_image: np.ndarray,
         batch_size: int,
         *,
-        bucket_width: int = 1,
+        bucket_width: int | None = None,
         unique_images: bool = True,
         order: str = "shuffle",
         captions_per_image: int | None = None,
@@ -52,7 +55,7 @@ class LengthBuckets(Sampler[np.ndarray]):
             ("bucket_width", bucket_width),
             ("captions_together", captions_together),
         ):
-            if value < 1:
+            if value is not None and value < 1:
                 raise UserError(f"data.{name} is {value}, and must be at least 1.")
         if captions_per_image is not None and captions_per_image < 1:
             raise UserError(
@@ -65,7 +68,13 @@ class LengthBuckets(Sampler[np.ndarray]):
                 f"data.captions_together={captions_together} is at most so many of an image in a "
                 "batch, so it needs data.unique_images=true: set that, or leave it at 1."
             )
-        self.buckets = (np.asarray(lengths) - 1) // bucket_width
+        if captions_together > 1 and bucket_width is not None:
+            raise UserError(
+                f"data.bucket_width={bucket_width} brings captions of like lengths together, and "
+                f"data.captions_together={captions_together} those of an image: set "
+                "data.captions_together=1, or leave data.bucket_width=null."
+            )
+        self.buckets = (np.asarray(lengths) - 1) // (bucket_width or BUCKET_WIDTH)
         self.caption_image = np.asarray(caption_image)
         self.batch_size = batch_size
         self.unique_images = unique_images

@@ -183,6 +183,7 @@ def caption_loader(
         captions.lengths,
         split.caption_image,
         batch_size,
+        bucket_width=1,
         unique_images=False,
         rank=rank,
         world_size=world_size,

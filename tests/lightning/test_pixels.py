@@ -27,7 +27,7 @@ from vse_exp.models.checkpoint import load_model
 
 SCENES = ["data.scenes.n_train=12", "data.scenes.n_dev=4", "data.scenes.n_test=4"]
 SMALL = ["model.backbone_transform={size: 32}", "model.dim=8", "model.mlp_hidden=8"]
-SMALL += ["data.batch_size=6", "valid_freq=3", "max_epochs=2", "progress=false"]
+SMALL += ["data.batch_size=30", "valid_freq=3", "max_epochs=2", "progress=false"]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -56,6 +56,24 @@ def test_small_cnn(pictures):
     assert all(map(torch.equal, again.state_dict().values(), trunk.state_dict().values()))
 
 
+def test_small_cnn_finds_a_thing_wherever_it_is():
+    """Without coordinates, maxima on even ground are those of any place a multiple of 8 away."""
+    trunk = build_trunk("small_cnn").module
+    assert isinstance(trunk, SmallCNN)
+    weight = trunk.get_parameter("last.0.weight")
+    with torch.no_grad():
+        weight[:, -2:] = 0
+        torch.manual_seed(0)
+        thing = torch.randn(3, 12, 12)
+        pixels = torch.zeros(2, 3, 96, 96)
+        pixels[0, :, 32:44, 32:44] = pixels[1, :, 48:60, 40:52] = thing
+        here, there = trunk(pixels)
+        torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4)
+        weight[:, -2:] = 1
+        here, there = trunk(pixels)
+    assert (here - there).abs().max() > 1e-2
+
+
 def test_one_process_and_two_see_the_same_gradient(pictures):
     """Each half of a batch alone gives the gradients of the whole: no norm mixes pictures."""
     trunk, _, _ = build_trunk("small_cnn", transform=SMALL)

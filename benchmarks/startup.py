@@ -122,7 +122,7 @@ def _train(folder: str) -> None:
     mark("Lightning")
     from lightning.pytorch import Trainer
 
-    from vse_exp.lightning import training
+    from vse_exp.lightning import building, training
     from vse_exp.lightning.progress import TrainingLog
 
     mark("vse_exp")
@@ -145,7 +145,7 @@ def _train(folder: str) -> None:
         os._exit(0)
 
     marked(training, "train", "compose")
-    marked(training, "build_model", "run folder, modules", "data, model")
+    marked(building, "build_model", "run folder, modules", "data, model")
     marked(Trainer, "fit", "trainer", None)
     TrainingLog.on_train_batch_end = stop  # type: ignore[method-assign]
     root = [] if _flickr8k().is_dir() else ["data=custom", "data.name=speed"]

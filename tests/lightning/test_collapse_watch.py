@@ -7,7 +7,7 @@ import logging
 import torch
 
 from conftest import configuration
-from vse_exp.lightning import training
+from vse_exp.lightning import building, training
 from vse_exp.lightning.training import train
 
 # a rate so high that everything lands in one point at once
@@ -32,7 +32,7 @@ def build_collapsed(*arguments, **options):
     return model
 
 
-original = training.build_model
+original = building.build_model
 
 
 def updates(folder) -> int:
@@ -40,7 +40,7 @@ def updates(folder) -> int:
 
 
 def test_it_is_said_once_and_training_goes_on(tiny, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(training, "build_model", build_collapsed)
+    monkeypatch.setattr(building, "build_model", build_collapsed)
     with caplog.at_level(logging.WARNING, "vse_exp"):
         train(configuration(tiny, tmp_path / "run", *COLLAPSING, "lrate=0.0"))
     said = [record.message for record in caplog.records if "2 x margin" in record.message]
@@ -50,7 +50,7 @@ def test_it_is_said_once_and_training_goes_on(tiny, tmp_path, monkeypatch, caplo
 
 
 def test_it_stops_also_a_resumed_run(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "build_model", build_collapsed)
+    monkeypatch.setattr(building, "build_model", build_collapsed)
     run = tmp_path / "run"
     stopping = (*COLLAPSING, "lrate=0.0", "callbacks.collapse.stop=true")
     train(configuration(tiny, run, *stopping, "callbacks.collapse.patience=7"))
@@ -64,7 +64,7 @@ def test_it_stops_also_a_resumed_run(tiny, tmp_path, monkeypatch):
         cfg.trainer.max_steps = steps
         if steps == -1:
             monkeypatch.undo()
-            monkeypatch.setattr(training, "build_model", build_collapsed)
+            monkeypatch.setattr(building, "build_model", build_collapsed)
             cfg.resume = str(short / "checkpoints" / "last.ckpt")
         try:
             train(cfg)

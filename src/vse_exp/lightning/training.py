@@ -1,65 +1,36 @@
-"""One training run from a composed config: build, resume, fit, test, record."""
+"""One training run from a composed config: resume, fit, test, record."""
 
 from __future__ import annotations
 
 import io
 import logging
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from vse_exp.data.datamodule import RetrievalDataModule
-from vse_exp.data.features import ImageFeatures
 from vse_exp.data.layouts import Split
 from vse_exp.data.picture_splits import find_pictures
-from vse_exp.data.scenes.build import cache_folder
-from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import write_json
+from vse_exp.lightning.building import build_parts, build_trainer, plain, quiet_lightning
 from vse_exp.lightning.csv_logger import CSVMetrics
 from vse_exp.lightning.dashboards import finish_wandb, log_answers, log_config
 from vse_exp.lightning.interruption import SaveOnSignal
 from vse_exp.lightning.module import RetrievalModule
-from vse_exp.lightning.progress import RetrievalProgressBar, TrainingLog
 from vse_exp.lightning.run_folder import RunFolder, peak_memory
 from vse_exp.lightning.validation import RetrievalValidation
-from vse_exp.models.backbone import BackboneImageEncoder, Trunk, load_trunk
-from vse_exp.models.checkpoint import load_model, read_checkpoint, write_checkpoint
-from vse_exp.models.compiling import compile_parts
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pretrained_text import PretrainedText, read_subwords
-from vse_exp.models.sentence import start_from_pretrained
-from vse_exp.models.vse import VSE
-from vse_exp.optimizers import build_optimizer
+from vse_exp.models.checkpoint import load_model, read_checkpoint
 from vse_exp.retrieval.pictures import open_thumbnails
 
 log = logging.getLogger(__name__)
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written so that a kill or a full disk leaves the last one."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        write_checkpoint(checkpoint, path)
-
-    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
-        return read_checkpoint(path)
 
 
 def train(
@@ -104,33 +75,7 @@ def _train(
     resume_from = _resume_path(cfg, folder)
     if rank_zero_only.rank == 0:
         folder.record(cfg, overrides)
-    model_config = ModelConfig.from_dict(_plain(cfg.model))
-    trunk = None
-    if model_config.image_encoder == "backbone":
-        model_config, trunk = load_trunk(model_config, cfg.seed)
-    datamodule = RetrievalDataModule(
-        _plain(cfg.data),
-        seed=cfg.seed,
-        vocabulary=_pretrained_vocabulary(model_config),
-        preprocessing=trunk.preprocessing if trunk else None,
-    )
-    module = RetrievalModule(
-        build_model(model_config, datamodule, trunk),
-        build(cfg.loss),
-        partial(
-            build_optimizer,
-            factory=build(cfg.optimizer),
-            lr_scales=cfg.lr_scales and _plain(cfg.lr_scales),
-            decay_weights_only=cfg.decay_weights_only,
-        ),
-        build(cfg.scheduler) if cfg.scheduler else None,
-        decay_c=cfg.decay_c,
-        grad_clip=cfg.grad_clip,
-        ema=cfg.ema,
-        chunk_size=cfg.chunk_size,
-    )
-    if cfg.compile:
-        compile_parts(module.model)
+    module, datamodule = build_parts(cfg)
     validation = RetrievalValidation(
         folder.checkpoints,
         every=cfg.valid_freq,
@@ -140,8 +85,8 @@ def _train(
         report=report,
     )
     interruption = SaveOnSignal(folder.last)
-    with _quiet_lightning():
-        trainer = _trainer(cfg, folder, [validation, interruption])
+    with quiet_lightning():
+        trainer = build_trainer(cfg, folder, [validation, interruption])
     if resume_from is not None:
         step = _update_of(resume_from)
         log.info("going on from %s at update %d", resume_from, step)
@@ -157,8 +102,8 @@ def _train(
         len(datamodule.vocabulary.words),
     )
     try:
-        with _quiet_lightning():
-            log_config(trainer.loggers, _plain(cfg))
+        with quiet_lightning():
+            log_config(trainer.loggers, plain(cfg))
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from)
             results = _final_results(trainer, module, datamodule, folder, validation)
             if trainer.is_global_zero and folder.best.is_file():
@@ -166,7 +111,7 @@ def _train(
                     trainer.loggers,
                     module.evaluated_model,  # holds the best weights since its test
                     datamodule.split("dev"),
-                    pictures=_pictures(_plain(cfg.data), datamodule.split("dev")),
+                    pictures=_pictures(plain(cfg.data), datamodule.split("dev")),
                     best=folder.best,
                     metrics=validation.best,
                     step=trainer.global_step,
@@ -182,36 +127,6 @@ def _train(
         finish_wandb(trainer.loggers)
         interruption.restore()
     return results
-
-
-def build_model(
-    config: ModelConfig, datamodule: RetrievalDataModule, trunk: Trunk | None = None
-) -> VSE:
-    """A new model whose image size and vocabulary follow from the training data.
-
-    `trunk`: the backbone of one that takes pictures, with the weights to start from.
-    """
-    images = datamodule.split("train").image_features
-    if isinstance(images, ImageFeatures):
-        config = config.resolve(images.dim)
-    model = VSE(config, datamodule.vocabulary, datamodule.provenance)
-    if trunk is not None:
-        assert isinstance(model.image_encoder, BackboneImageEncoder)
-        model.image_encoder.backbone.load_state_dict(trunk.module.state_dict())
-    if config.center_images:
-        model.image_encoder.center_on(images.blocks())
-    start_from_pretrained(model.sentence_encoder, datamodule.vocabulary.words)
-    if isinstance(model.sentence_encoder, PretrainedText):
-        # the same for every epoch and run, so read once and kept
-        model.sentence_encoder.start(datamodule.tokenized("train"), cache_folder() / "text")
-    return model
-
-
-def _pretrained_vocabulary(config: ModelConfig) -> SubwordVocabulary | None:
-    """The word pieces of a pre-trained text model; None where words are those of the data."""
-    if config.encoder != "pretrained" or config.text_model is None:
-        return None
-    return read_subwords(config.text_model)
 
 
 def _final_results(
@@ -257,32 +172,6 @@ def _protocol(datamodule: RetrievalDataModule, name: str) -> str:
     )
 
 
-def _trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -> pl.Trainer:
-    callbacks: list[pl.Callback] = [TrainingLog(cfg.disp_freq)]
-    progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
-    if progress:
-        callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
-    callbacks += [build(one) for one in cfg.callbacks.values()]
-    # at the end, so that what they save holds the state of all others
-    callbacks += last
-    loggers = [CSVMetrics(folder.metrics)]
-    loggers += [build(one) for one in cfg.logger.values()]
-    return pl.Trainer(
-        **_plain(cfg.trainer),
-        logger=loggers,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder.path,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=progress,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=int(cfg.data.captions_per_epoch is not None),
-    )
-
-
 def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
     """The checkpoint to go on from: none, this run's last one, or the one that was named."""
     if cfg.resume == "never":
@@ -302,34 +191,3 @@ def _update_of(checkpoint: str) -> int:
         return int(read_checkpoint(checkpoint)["global_step"])
     except UserError as error:
         raise UserError(f"{error} resume=never trains this run anew.") from error
-
-
-def build(node: Any) -> Any:
-    """Instantiate a config node; a user's mistake in it comes out as it was told."""
-    try:
-        return instantiate(node)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=True)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's advice that does not hold here is not shown."""
-    with warnings.catch_warnings():
-        for message in (
-            ".*does not have many workers.*",
-            ".*`val_dataloader`.*",
-            ".*LeafSpec.*",
-            ".*is smaller than the logging interval.*",
-            ".*in eval mode at the start of training.*",  # frozen encoders are
-            ".*`srun` command is available.*",
-            ".*sync_dist=True.*",  # every process computes the same metrics
-        ):
-            warnings.filterwarnings("ignore", message=message)
-        yield

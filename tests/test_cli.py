@@ -67,6 +67,12 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["loss=hinge", "loss.margin=1.5"], "loss.margin is 1.5, and must lie in (0, 1]"),
         (["model.encoder=bow", "model.dim_word=5"], "contradicts model.dim=8"),
         (["data.name=elsewhere"], "No train split of data set 'elsewhere'"),
+        (["+loss.losses.infonce.foo=1"], "loss in the config has a key too many"),
+        (["scheduler=constant", "+scheduler.at=0.5"], "unexpected keyword argument 'at'. Leave"),
+        (["+optimizer.foo=2"], "optimizer in the config has a key too many"),
+        (["+trainer.foo=1"], "trainer in the config has a key too many"),
+        (["trainer.precision=8"], "trainer in the config: Precision 8 is invalid"),
+        (["data.bucket_width=1"], "set data.captions_together=1"),
     ],
 )
 def test_mistakes_in_training(tiny, tmp_path, monkeypatch, capsys, arguments, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import lightning.pytorch as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.data.datamodule import RetrievalDataModule
@@ -107,20 +109,24 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
     callbacks += last
     loggers = [CSVMetrics(folder.metrics)]
     loggers += [build(one) for one in cfg.logger.values()]
-    return pl.Trainer(
-        **plain(cfg.trainer),
-        logger=loggers,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder.path,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=progress,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=int(cfg.data.captions_per_epoch is not None),
-    )
+    options = plain(cfg.trainer) | {
+        "logger": loggers,
+        "callbacks": callbacks,
+        "plugins": [AtomicCheckpointIO()],
+        "default_root_dir": folder.path,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": progress,
+        "limit_val_batches": 0,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "reload_dataloaders_every_n_epochs": int(cfg.data.captions_per_epoch is not None),
+    }
+    with _unknown_keys_told("trainer"):
+        try:
+            return pl.Trainer(**options)
+        except (ValueError, MisconfigurationException) as error:  # no such device, precision, …
+            raise UserError(f"trainer in the config: {error}") from None
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -136,13 +142,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def build(node: Any) -> Any:
-    """Instantiate a config node; a user's mistake in it comes out as it was told."""
+    """Instantiate a config node; a user's mistake in it comes out as one sentence."""
+    key = node._get_full_key(None)
     try:
-        return instantiate(node)
+        built = instantiate(node)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        raise
+        with _unknown_keys_told(key):
+            raise error.__cause__ or error from None
+    if isinstance(built, partial):  # is called later, and its keys can be checked now
+        with _unknown_keys_told(key):
+            inspect.signature(built.func).bind_partial(**built.keywords)
+    return built
+
+
+@contextmanager
+def _unknown_keys_told(key: str) -> Iterator[None]:
+    """A key that what is built has no place for, of the config node `key`."""
+    try:
+        yield
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UserError(
+            f"{key} in the config has a key too many: {error}. Leave it out (~{key}.KEY), or see "
+            f"conf/{key.split('.')[0]} for those that exist."
+        ) from None
 
 
 def plain(node: Any) -> Any:

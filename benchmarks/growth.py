@@ -191,6 +191,7 @@ def draw(curves: dict[str, tuple[str, np.ndarray]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import NullLocator
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     scales = np.array(SCALES, dtype=float)
@@ -205,9 +206,14 @@ def draw(curves: dict[str, tuple[str, np.ndarray]], path: Path) -> None:
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        axes.set_xticks(scales, [f"{scale:.0f}" for scale in scales])
+        axes.set_xticks(scales)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(NullLocator())
         axes.set_xlabel("work, times that of the smallest")
         axes.grid(color="0.9")
+    left.set_yticks([1, 2, 4, 8])
+    right.set_yticks([10, 30, 100, 300])
     figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -175,6 +175,7 @@ def test_coarse_matrix_products_change_no_rank() -> None:
     try:
         torch.set_float32_matmul_precision("medium")
         assert_ranks(retrieval_ranks(images, captions, mapping), plain)
+        assert torch.get_float32_matmul_precision() == "medium"  # as it was found
     finally:
         torch.set_float32_matmul_precision(before)
 

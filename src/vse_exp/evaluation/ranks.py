@@ -12,7 +12,8 @@ tie when their difference is within the rounding of float64 (about 1e-12 at 1,02
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,23 @@ PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
 """Elements of the rows whose pairs are scored at once in float64, by device."""
 
 
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Products as exact as float32 has them; coarser ones leave many more pairs undecided."""
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set for each backend: left as it is
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @torch.no_grad()
+@_full_precision()
 def retrieval_ranks(
     images: Tensor | np.ndarray,
     captions: Tensor | np.ndarray,

@@ -87,7 +87,16 @@ class _Product:
         if self.device.type != "cpu":
             rows = rows.to(self.device)
         if rows.dtype == torch.float32:
-            return torch.mm(rows, queries.T, out=out)
+            if len(queries) > 1:
+                return torch.mm(rows, queries.T, out=out)
+            # of a product with one vector BLAS makes no use of several threads, of several it does
+            pieces = torch.get_num_threads()
+            even = len(rows) // pieces * pieces
+            shares = rows[:even].unflatten(0, (pieces, -1))
+            column = queries.T.expand(pieces, -1, 1)
+            torch.bmm(shares, column, out=out[:even].unflatten(0, (pieces, -1)))
+            torch.mm(rows[even:], queries.T, out=out[even:])
+            return out
         for part, scores in zip(rows.split(CONVERTED_ROWS), out.split(CONVERTED_ROWS), strict=True):
             torch.mm(part.float(), queries.T, out=scores)
         return out

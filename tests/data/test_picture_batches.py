@@ -44,7 +44,7 @@ def test_a_picture_is_read_once_a_batch(split, together, monkeypatch):
     for batch in pair_loader(split, captions, sampler):
         assert batch.image_row is not None
         wanted = batch.image_index.unique()
-        assert read == wanted.tolist()
+        assert sorted(read) == wanted.tolist()
         assert len(batch.images) == len(wanted)
         read.clear()
         expected = rows(split.image_features, batch.image_index.numpy())  # type: ignore[arg-type]
@@ -73,3 +73,18 @@ def test_captions_of_a_picture_see_it_alike(split):
         index = torch.cat([batch.image_index.unique() for batch in batches])
         views.append(torch.cat([batch.images for batch in batches])[index.argsort()])
     assert not torch.equal(*views)
+
+
+@pytest.mark.parametrize("together", [1, 5])
+def test_pictures_look_different_each_epoch_where_one_batch_holds_all(split, together):
+    varied = split.image_features.training(Augmentation(scale=0.5), seed=0)
+    split = replace(split, image_features=varied)
+    captions = Vocabulary.build(split.captions).encode(split.captions)
+    sampler = LengthBuckets(captions.lengths, split.caption_image, 90, captions_together=together)
+    views = set()
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        for batch in pair_loader(split, captions, sampler):
+            first = int((batch.image_index == 0).nonzero()[0])
+            views.add(batch.images[batch.image_row][first].numpy().tobytes())
+    assert len(views) == 3

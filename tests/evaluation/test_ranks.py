@@ -174,8 +174,13 @@ def test_coarse_matrix_products_change_no_rank() -> None:
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
         assert_ranks(retrieval_ranks(images, captions, mapping), plain)
         assert torch.get_float32_matmul_precision() == "medium"  # as it was found
+        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # for one backend: stays
+        assert_ranks(retrieval_ranks(images, captions, mapping), plain)
     finally:
         torch.set_float32_matmul_precision(before)
 

@@ -74,6 +74,11 @@ def test_small_cnn_finds_a_thing_wherever_it_is():
     assert (here - there).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("side", [20, 33, 50, 100])
+def test_small_cnn_takes_pictures_of_any_size(side):
+    assert SmallCNN()(torch.zeros(2, 3, side, side)).shape == (2, SmallCNN.dim)
+
+
 def test_one_process_and_two_see_the_same_gradient(pictures):
     """Each half of a batch alone gives the gradients of the whole: no norm mixes pictures."""
     trunk, _, _ = build_trunk("small_cnn", transform=SMALL)

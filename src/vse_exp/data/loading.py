@@ -32,7 +32,8 @@ class PairBatch(NamedTuple):
 
     `tokens` (B, T) int64; `lengths` (B,) or None where all are T long; `images` (B, dim_image);
     `caption_index` and `image_index` (B,) int64. Where images are pictures, which cost more than
-    captions, `images` holds each of the batch once and `image_row` (B,) the one of each caption.
+    captions, `images` holds each of them once (in each process) and `image_row` (B,) the one of
+    each caption.
     """
 
     tokens: Tensor
@@ -105,8 +106,11 @@ class _Pairs(Dataset[PairBatch]):
         if not isinstance(self.images, PictureRows):
             images = self.images.rows(image_index.numpy())
             return PairBatch(tokens, lengths, images, caption_index, image_index)
-        wanted, row = image_index.unique(return_inverse=True)
-        images = self.images.rows(wanted.numpy())
+        # in the order of the captions, since pictures are augmented by what is asked for together
+        wanted, first, row = np.unique(image_index, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        images = self.images.rows(wanted[order])
+        row = torch.from_numpy(np.argsort(order)[row])
         return PairBatch(tokens, lengths, images, caption_index, image_index, row)
 
 

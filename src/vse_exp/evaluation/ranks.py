@@ -28,19 +28,32 @@ PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
 """Elements of the rows whose pairs are scored at once in float64, by device."""
 
 
+_MATRIX_PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+
+
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Products as exact as float32 has them; coarser ones leave many more pairs undecided."""
-    try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError:  # set for each backend: left as it is
+    before = _precision()
+    if before in (None, "highest"):  # None: set for each backend, and left as it is
         yield
         return
+    parts = [part for part in _MATRIX_PRODUCTS if hasattr(part, "fp32_precision")]  # torch 2.9
+    by_part = [part.fp32_precision for part in parts]
     torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        for part, precision in zip(parts, by_part, strict=True):
+            part.fp32_precision = precision
+
+
+def _precision() -> str | None:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
 
 
 @torch.no_grad()
@@ -201,12 +214,8 @@ class _Rounding:
 
     @classmethod
     def of(cls, images: Tensor, captions: Tensor) -> _Rounding:
-        """That of products of these rows under torch's present setting, TF32 and the like too."""
-        try:
-            precision = torch.get_float32_matmul_precision()
-        except RuntimeError:  # set for each backend: expect the coarsest
-            precision = "medium"
-        inputs = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}[precision]
+        """That of products of these rows in float32, or in bfloat16 where that may be set."""
+        inputs = 0.0 if _precision() == "highest" else 2.0**-7
         if not {images.dtype, captions.dtype} <= {torch.float32, torch.float16, torch.bfloat16}:
             inputs += 2.0**-24
         terms = images.shape[1] + 16

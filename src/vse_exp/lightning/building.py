@@ -35,6 +35,8 @@ from vse_exp.models.sentence import start_from_pretrained
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
 
+_UNKNOWN_KEY = "unexpected keyword argument"
+
 
 def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
     """The model in training, and the data that its sizes and vocabulary follow from."""
@@ -104,12 +106,12 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
     if progress:
         callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
-    callbacks += [build(one) for one in cfg.callbacks.values()]
+    callbacks += [build(one) for one in cfg.callbacks.values() if one is not None]
     # at the end, so that what they save holds the state of all others
     callbacks += last
     loggers = [CSVMetrics(folder.metrics)]
-    loggers += [build(one) for one in cfg.logger.values()]
-    options = plain(cfg.trainer) | {
+    loggers += [build(one) for one in cfg.logger.values() if one is not None]
+    own = {
         "logger": loggers,
         "callbacks": callbacks,
         "plugins": [AtomicCheckpointIO()],
@@ -122,9 +124,14 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         "use_distributed_sampler": False,
         "reload_dataloaders_every_n_epochs": int(cfg.data.captions_per_epoch is not None),
     }
+    wanted = plain(cfg.trainer)
+    if clash := sorted(own.keys() & wanted.keys()):
+        raise UserError(
+            f"trainer.{clash[0]} is set by the program itself: leave it out (~trainer.{clash[0]})."
+        )
     with _unknown_keys_told("trainer"):
         try:
-            return pl.Trainer(**options)
+            return pl.Trainer(**wanted, **own)
         except (ValueError, MisconfigurationException) as error:  # no such device, precision, …
             raise UserError(f"trainer in the config: {error}") from None
 
@@ -143,6 +150,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def build(node: Any) -> Any:
     """Instantiate a config node; a user's mistake in it comes out as one sentence."""
+    if node is None:
+        return None
     key = node._get_full_key(None)
     try:
         built = instantiate(node)
@@ -150,7 +159,9 @@ def build(node: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         with _unknown_keys_told(key):
-            raise error.__cause__ or error from None
+            if _UNKNOWN_KEY in str(error.__cause__):
+                raise TypeError(str(error.__cause__)) from None
+        raise
     if isinstance(built, partial):  # is called later, and its keys can be checked now
         with _unknown_keys_told(key):
             inspect.signature(built.func).bind_partial(**built.keywords)
@@ -163,7 +174,7 @@ def _unknown_keys_told(key: str) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
+        if _UNKNOWN_KEY not in str(error):
             raise
         raise UserError(
             f"{key} in the config has a key too many: {error}. Leave it out (~{key}.KEY), or see "

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,9 +20,10 @@ from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.lightning.distributed import gather_batch
 from vse_exp.losses import encode_in_chunks
 from vse_exp.models.backbone import BackboneImageEncoder
+from vse_exp.models.bow import BagOfWords
 from vse_exp.models.checkpoint import KEY, describe
+from vse_exp.models.rnn import Recurrent
 from vse_exp.models.vse import VSE
-from vse_exp.models.words import WordEmbedding
 from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
 
 
@@ -145,15 +147,16 @@ class RetrievalModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_factory(self)
-        if isinstance(optimizer, LazyAdam) and self.trainer.world_size > 1:
+        # processes cannot add up sparse gradients, and DDP takes none even with one
+        alone = isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        if isinstance(optimizer, LazyAdam) and not alone:
             raise UserError(
                 "optimizer=lazy_adam is for one process, since several cannot add up its sparse "
-                "gradients: choose optimizer=adam or adamw, or trainer.devices=1."
+                "gradients: choose optimizer=adam or adamw, or trainer=default."
             )
-        if self.device.type == "cpu" and self.trainer.world_size == 1:
-            for part in self.model.modules():  # processes cannot add up sparse gradients
-                if isinstance(part, WordEmbedding):
-                    part.sparse = True
+        encoder = self.model.sentence_encoder
+        if alone and self.device.type == "cpu" and isinstance(encoder, BagOfWords | Recurrent):
+            encoder.embedding.sparse = True
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer, int(self.trainer.estimated_stepping_batches))

@@ -143,7 +143,7 @@ def build_trunk(
 
 
 class SmallCNN(nn.Module):
-    """Seven convolutions on an eighth of the sides, then of each channel the maximum and the mean.
+    """Residual blocks down to an eighth of the sides, then of each channel the maximum and mean.
 
     The maximum says whether a thing is anywhere, so that each picture teaches about all places. The
     coordinates beside the last channels tell where things are ("on the left"). Group norms, unlike
@@ -179,7 +179,7 @@ class _Residual(nn.Module):
         self.same: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             shrink = _convolution(inputs, outputs, size=1)[:2]
-            self.same = nn.Sequential(nn.AvgPool2d(stride), *shrink)
+            self.same = nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), *shrink)
 
     def forward(self, maps: Tensor) -> Tensor:
         return (self.change(maps) + self.same(maps)).relu()

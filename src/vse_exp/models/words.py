@@ -43,9 +43,7 @@ class _Rows(torch.autograd.Function):
             words, grad = words[1:], grad[1:]
         if not ctx.sparse:
             return grad.new_zeros(ctx.shape).index_copy_(0, words, grad), None, None
-        sparse = torch.sparse_coo_tensor(
-            words[None], grad, ctx.shape, check_invariants=False, is_coalesced=True
-        )
+        sparse = torch.sparse_coo_tensor(words[None], grad, ctx.shape, check_invariants=False)
         return sparse, None, None
 
 

@@ -87,7 +87,7 @@ class _Product:
         if self.device.type != "cpu":
             rows = rows.to(self.device)
         if rows.dtype == torch.float32:
-            if len(queries) > 1:
+            if len(queries) > 1 or self.device.type != "cpu":
                 return torch.mm(rows, queries.T, out=out)
             # of a product with one vector BLAS makes no use of several threads, of several it does
             pieces = torch.get_num_threads()

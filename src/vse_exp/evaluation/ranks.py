@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +29,6 @@ PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
 """Elements of the rows whose pairs are scored at once in float64, by device."""
 
 
-_MATRIX_PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-
-
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Products as exact as float32 has them; coarser ones leave many more pairs undecided."""
@@ -38,7 +36,9 @@ def _full_precision() -> Iterator[None]:
     if before in (None, "highest"):  # None: set for each backend, and left as it is
         yield
         return
-    parts = [part for part in _MATRIX_PRODUCTS if hasattr(part, "fp32_precision")]  # torch 2.9
+    backends = (torch.backends.cuda, torch.backends.mkldnn)
+    products = [getattr(backend, "matmul", None) for backend in backends]
+    parts: list[Any] = [part for part in products if hasattr(part, "fp32_precision")]  # torch 2.9
     by_part = [part.fp32_precision for part in parts]
     torch.set_float32_matmul_precision("highest")
     try:

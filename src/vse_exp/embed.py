@@ -127,17 +127,19 @@ def _feature_blocks(paths: Iterable[Path], size: int, normalize: bool) -> Iterat
 
 
 def _write(path: Path, count: int, dim: int, blocks: Iterator[np.ndarray], what: str) -> None:
-    """Write `count` rows as they come, through a memory map; nothing is left if one fails."""
+    """Write `count` rows to a `.npy` file as they come; nothing is left if one fails."""
     if count == 0:
         raise UserError(f"There are no {what} to embed.")
-    with atomic_path(path) as temporary, _progress(what, count) as advance:
-        rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(count, dim))
-        start = 0
+    header = {"descr": "<f4", "fortran_order": False, "shape": (count, dim)}
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as file,
+        _progress(what, count) as advance,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
-            rows[start : start + len(block)] = block
-            start += len(block)
+            file.write(np.ascontiguousarray(block, dtype="<f4").data)
             advance(len(block))
-        rows.flush()
 
 
 @contextmanager

@@ -189,6 +189,14 @@ def test_uploads_are_bounded(port: int) -> None:
     )
     assert connection.getresponse().status == 413
     connection.close()
+    # far too large a one is refused before it is sent
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("POST", "/api/picture")
+    connection.putheader("content-type", "image/png")
+    connection.putheader("content-length", str(10**12))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
     assert ask(port, "/api/about")[0] == 200
 
 

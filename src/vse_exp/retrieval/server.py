@@ -25,6 +25,8 @@ from vse_exp.retrieval.demo import Demo
 from vse_exp.retrieval.pages import fill, template_text
 
 UPLOAD_SECONDS = 60
+DROPPED = 4
+"""Times the limit of bytes that are read of an upload that is too large."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -149,22 +151,30 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """The body, as long as it has at most `limit` bytes and comes in time."""
+    """The body, as long as it has at most `limit` bytes and comes in time.
+
+    What is too large by a little is read to its end and dropped, since a client that is still
+    sending may lose the answer.
+    """
     too_large = HTTPException(413, f"Pictures may have {limit / 1e6:g} MB: choose a smaller one.")
     declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > limit:
+    if not declared.isdecimal() or int(declared) > DROPPED * limit:
         raise too_large
-    content = bytearray()
+    content, received = bytearray(), 0
     try:
         async with asyncio.timeout(UPLOAD_SECONDS):
             async for part in request.stream():
-                content += part
-                if len(content) > limit:
+                received += len(part)
+                if received <= limit:
+                    content += part
+                elif received > DROPPED * limit:
                     raise too_large
     except TimeoutError as error:
         raise HTTPException(408, "The upload took too long.") from error
     except ClientDisconnect as error:
         raise HTTPException(400, "The upload broke off.") from error
+    if received > limit:
+        raise too_large
     return bytes(content)
 
 

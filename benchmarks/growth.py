@@ -126,11 +126,8 @@ def _data(scale: float) -> Work:
 
     def prepare() -> None:
         tokenized = Vocabulary.build(captions).encode(captions)
-        next(
-            iter(
-                LengthBuckets(tokenized.lengths, np.arange(count) // CAPTIONS, 128, bucket_width=1)
-            )
-        )
+        owners = np.arange(count) // CAPTIONS
+        next(iter(LengthBuckets(tokenized.lengths, owners, 128, bucket_width=1)))
 
     return count, prepare
 

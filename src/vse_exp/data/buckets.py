@@ -12,13 +12,14 @@ from vse_exp.errors import UserError
 
 ORDERS = ("shuffle", "round_robin")
 BUCKET_WIDTH = 8
+"""Of `bucket_width` None."""
 
 
 class LengthBuckets(Sampler[np.ndarray]):
     """Yields a batch of caption indices (int64) at a time; all captions of a batch share a bucket.
 
     A bucket holds the captions of `bucket_width` neighbouring lengths (1: exactly one length;
-    None: 8).
+    None: `BUCKET_WIDTH`).
     `order="shuffle"`: buckets are dealt into batches of nearly equal size, the batches shuffled;
     with `unique_images` no batch holds two captions of one image. `order="round_robin"`: the
     original's (`HomogeneousData` in homogeneous_data.py): the lengths take turns in a random order

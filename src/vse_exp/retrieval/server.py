@@ -145,7 +145,7 @@ async def _answer(work: Callable[..., dict[str, Any]], *arguments: Any) -> Respo
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    # what is left of a refused upload is not waited for
+    # what is left of an upload that is refused before its end is not waited for
     headers = {"connection": "close"} if error.status_code in (408, 413) else None
     return JSONResponse({"error": error.detail}, error.status_code, headers)
 

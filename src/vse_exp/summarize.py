@@ -12,7 +12,8 @@ from vse_exp.errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("vse_exp.summarize", description=__doc__)
-    parser.add_argument("runs", nargs="+", help="run folders, or folders that hold them")
+    parser.add_argument("runs", nargs="+",
+                        help="run folders, folders that hold them, files of --records")  # fmt: skip
     parser.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE",
                         help="only runs of that config value; may be repeated")  # fmt: skip
     parser.add_argument("--group", action="append", default=[], metavar="KEY",
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--csv", type=Path, help="write the table as CSV, with deviations in columns of their own"
     )
+    parser.add_argument("--records", type=Path,
+                        help="write a line a run as CSV: keys, seed, figures; such a file can be "
+                        "given as RUNS beside new runs")  # fmt: skip
     parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
     parser.add_argument("--html", type=Path, help="write the table and the plots as a page")
     parser.add_argument("--plots", type=Path, help="folder for plots (PNG)")
@@ -42,7 +46,7 @@ def _summarize(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from vse_exp.files import write_text
-    from vse_exp.runs import plots, summary
+    from vse_exp.runs import plots, records, summary
     from vse_exp.runs.collect import collect_runs, select
 
     runs = select(collect_runs(options.runs), options.filter)
@@ -63,6 +67,9 @@ def _summarize(options: argparse.Namespace) -> None:
     if options.csv is not None:
         apart = summary.table_rows(groups, metrics, apart=True)
         write_text(options.csv, summary.as_csv(apart))
+    if options.records is not None:
+        ordered = [run for group in groups for run in group.runs]
+        records.write_records(options.records, ordered, list(groups[0].settings), metrics)
     if options.markdown is not None:
         write_text(options.markdown, summary.as_markdown(rows))
     if options.html is not None:

@@ -84,6 +84,54 @@ def test_levels_of_a_key_stand_in_order():
     assert _levels(["gru", "bow", None]) == ["None", "bow", "gru"]
 
 
+def test_records_give_the_table_of_the_folders(runs, tmp_path):
+    records, seconds = tmp_path / "runs.csv", tmp_path / "again.csv"
+    asked = ["--group", "model.encoder", "--filter", "model.encoder=bow"]
+    assert main([str(runs), *asked, "--records", str(records), "--csv", str(tmp_path / "a")]) == 0
+    assert (
+        main([str(records), *asked, "--records", str(seconds), "--csv", str(tmp_path / "b")]) == 0
+    )
+    assert (tmp_path / "b").read_text() == (tmp_path / "a").read_text()
+    assert seconds.read_text() == records.read_text()
+    assert [row["seed"] for row in table(records)] == ["0", "1", "2"]
+    assert [row["dev.rsum"] for row in table(records)] == ["200", "204", "211"]
+
+
+def test_records_beside_new_runs(runs, tmp_path):
+    """A run that is in both is counted once; one of another seed is added."""
+    records, grouped = tmp_path / "runs.csv", tmp_path / "t.csv"
+    asked = ["--group", "model.encoder"]
+    assert main([str(runs), *asked, "--records", str(records)]) == 0
+    write_run(tmp_path / "new" / "bow3", "bow", 3, 213.0)
+    write_run(tmp_path / "new" / "bow2", "bow", 2, 211.0)
+    assert main([str(records), str(tmp_path / "new"), *asked, "--csv", str(grouped)]) == 0
+    assert [(row["runs"], row["dev.rsum"]) for row in table(grouped)] == [
+        ("1/1", "250.0"), ("4/4", "207.0"),
+    ]  # fmt: skip
+
+
+def test_records_without_group_keys_are_grouped_by_what_differs(runs, tmp_path):
+    records = tmp_path / "runs.csv"
+    assert main([str(runs), "--group", "model.encoder", "--records", str(records)]) == 0
+    assert main([str(records), "--csv", str(tmp_path / "t.csv")]) == 0
+    assert [row["model.encoder"] for row in table(tmp_path / "t.csv")] == ["gru", "bow"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "does not hold runs"),
+        ("seed,dev.rsum\n1,many\n", "t.csv:2, dev.rsum: 'many' is not a number"),
+        ("seed,dev.rsum\n1\n", "t.csv:2 has more or fewer cells"),
+        ("seed,dev.rsum\n1,2,3\n", "t.csv:2 has more or fewer cells"),
+    ],
+)
+def test_files_that_are_no_records(tmp_path, capsys, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    assert main([str(tmp_path / "t.csv")]) == 1
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

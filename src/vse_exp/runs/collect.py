@@ -1,11 +1,9 @@
-"""Reading finished and unfinished run folders."""
+"""Reading finished and unfinished runs."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,59 +11,32 @@ from omegaconf import OmegaConf
 
 from vse_exp.errors import UserError
 from vse_exp.lightning.run_folder import flatten
+from vse_exp.runs.records import read_records, same_run
+from vse_exp.runs.run import Run
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run: where it lies, its config flattened to dotted keys, what was asked for on the
-    command line, its results where finished.
+def collect_runs(places: Iterable[str | Path]) -> list[Run]:
+    """All runs in or below the given folders, in order of their paths, and those of CSV files of
+    records; of a record and a folder of the same run, the folder.
 
-    `status`: finished, failed (with `reason`) or unfinished.
-    """
-
-    path: Path
-    config: dict[str, Any]
-    overrides: dict[str, str]
-    results: dict[str, Any] | None
-    status: str
-    reason: str = ""
-
-    def setting(self, key: str) -> Any:
-        """The value of a config key, or of a config group that was chosen (`data`, `loss`)."""
-        return self.config.get(key, self.overrides.get(key))
-
-    def value(self, metric: str) -> float | None:
-        """A figure of the results by dotted name, e.g. `dev.rsum`, `test.aR@1`, `seconds`."""
-        found: Any = self.results
-        for key in metric.split(".", 1) if metric.startswith(("dev.", "test.")) else [metric]:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found if isinstance(found, (int, float)) else None
-
-    def curve(self, metric: str = "val/rsum") -> tuple[list[int], list[float]]:
-        """Updates and values of one column of `metrics.csv`."""
-        file = self.path / "metrics.csv"
-        if not file.is_file():
-            return [], []
-        with open(file, newline="", encoding="utf-8") as lines:
-            rows = [row for row in csv.DictReader(lines) if row.get(metric)]
-        return [int(row["step"]) for row in rows], [float(row[metric]) for row in rows]
-
-
-def collect_runs(folders: Iterable[str | Path]) -> list[Run]:
-    """All runs in or below the given folders, in order of their paths.
-
-    UserError where a folder is missing or none holds a run.
+    UserError where a place is missing or none holds a run.
     """
     found: dict[Path, None] = {}
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise UserError(f"No folder {folder}: give run folders, or folders that hold them.")
-        for config in sorted(folder.rglob("config.yaml")):
+    records: list[Run] = []
+    for place in map(Path, places):
+        if place.is_file():
+            records += read_records(place)
+            continue
+        if not place.is_dir():
+            raise UserError(f"No folder {place}: give run folders, or folders that hold them.")
+        for config in sorted(place.rglob("config.yaml")):
             if (config.parent / "overrides.json").is_file():
                 found[config.parent] = None
-    if not found:
+    runs = [_read(path) for path in found]
+    runs += [record for record in records if not any(same_run(record, run) for run in runs)]
+    if not runs:
         raise UserError("No run in these folders: a run holds a config.yaml and overrides.json.")
-    return [_read(path) for path in found]
+    return runs
 
 
 def _read(path: Path) -> Run:

@@ -14,7 +14,7 @@ from vse_exp.runs.summary import Group
 
 
 def draw_plots(groups: Sequence[Group], folder: str | Path) -> list[Path]:
-    """Write `curves.png`, `effect_KEY.png` for each differing key and `parallel.png`.
+    """Write `curves.png` (where runs have curves), `effect_KEY.png` a key and `parallel.png`.
 
     Returns their paths. UserError where matplotlib (extra `plots`) is not installed.
     """
@@ -30,9 +30,10 @@ def draw_plots(groups: Sequence[Group], folder: str | Path) -> list[Path]:
             figure.savefig(temporary, dpi=120, bbox_inches="tight")
         written.append(folder / name)
 
-    figure = Figure(figsize=(8, 5))
-    _curves(figure.subplots(), groups)
-    save(figure, "curves.png")
+    if any(run.curve()[0] for group in groups for run in group.runs):
+        figure = Figure(figsize=(8, 5))
+        _curves(figure.subplots(), groups)
+        save(figure, "curves.png")
     finished = [group for group in groups if group.values("dev.rsum")]
     keys = list(finished[0].settings) if finished else []
     for key in keys:

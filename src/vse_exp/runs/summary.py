@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from vse_exp.errors import UserError
-from vse_exp.runs.collect import Run
+from vse_exp.runs.run import Run
 
 METRICS = (
     "dev.rsum", "test.rsum", "test.aR@1", "test.aR@5", "test.aR@10", "test.aMedr",

@@ -98,7 +98,7 @@ class _Step(nn.Module):
 def _run_processes(processes: int, dim: int) -> dict[str, dict[str, float]]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(  # type: ignore[no-untyped-call]
+        mp.start_processes(
             _process, (processes, dim, folder), nprocs=processes, start_method="fork"
         )
         return json.loads((Path(folder) / "found.json").read_text())
@@ -109,7 +109,7 @@ def _process(rank: int, processes: int, dim: int, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", processes)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     sent: Counter[str] = Counter()
-    dist.all_gather = _counting(dist.all_gather, sent, processes)  # type: ignore[assignment]
+    dist.all_gather = _counting(dist.all_gather, sent, processes)
     config = {"encoder": "bow", "dim": dim, "dim_image": DIM_IMAGE, "image_encoder": "linear"}
     model = VSE(ModelConfig.from_dict(config), Vocabulary([f"w{n}" for n in range(WORDS)]))
     step = DistributedDataParallel(_Step(model))

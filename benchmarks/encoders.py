@@ -131,7 +131,7 @@ def _training(
         plain = build(encoder, dim_image, vocabulary)
         by_torch = plain.sentence_encoder
         assert isinstance(by_torch, Recurrent)
-        by_torch.on_cpu_in_full_precision = lambda: False  # type: ignore[method-assign]
+        by_torch.on_cpu_in_full_precision = lambda: False
         kinds[f"torch's own nn.{encoder.upper()}"] = Step(plain)
     sampler = LengthBuckets(
         tokenized.lengths, np.arange(len(tokenized)) // 5, BATCH, bucket_width=1

@@ -114,7 +114,7 @@ class Turns(Callback):
         self.bare: list[float] = []
         self.captions = 0
         self.clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-        self.twin: nn.Module | None = None
+        self.twin: Any = None
         self.resumed = 0.0
         Turns.latest = self
 
@@ -137,8 +137,8 @@ class Turns(Callback):
             self.optimizer = pl_module.optimizer_factory(nn.ModuleList([self.twin, self.loss]))
         started = self.clock()
         self.optimizer.zero_grad()
-        captions = self.twin.embed_captions(batch.tokens, batch.lengths)  # type: ignore[operator]
-        images = self.twin.embed_images(batch.images)  # type: ignore[operator]
+        captions = self.twin.embed_captions(batch.tokens, batch.lengths)
+        images = self.twin.embed_images(batch.images)
         self.loss(images, captions, batch.image_index).backward()
         self.optimizer.step()
         self.bare.append(self.clock() - started)

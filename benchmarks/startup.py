@@ -147,7 +147,7 @@ def _train(folder: str) -> None:
     marked(training, "train", "compose")
     marked(building, "build_model", "run folder, modules", "data, model")
     marked(Trainer, "fit", "trainer", None)
-    TrainingLog.on_train_batch_end = stop  # type: ignore[method-assign]
+    TrainingLog.on_train_batch_end = stop  # type: ignore[method-assign]  # on purpose
     root = [] if _flickr8k().is_dir() else ["data=custom", "data.name=speed"]
     root += [] if _flickr8k().is_dir() else [f"paths.data_dir={folder}"]
     sys.argv = ["vse_exp.train", *(root or ["data=f8k"]), f"paths.run_dir={folder}/run"]

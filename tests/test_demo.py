@@ -247,7 +247,7 @@ def test_twenty_requests_at_once(port: int) -> None:
         answers = list(threads.map(one, range(20)))
     assert [status for status, _ in answers] == [200] * 20
     for same in (answers[::2], answers[1::2]):
-        items = [[hit["item"] for hit in answer["images"]] for _, answer in same]  # type: ignore[index]
+        items = [[hit["item"] for hit in answer["images"]] for _, answer in same]
         assert items == items[:1] * 10
 
 
@@ -287,7 +287,7 @@ def browser() -> Iterator[object]:
 
 
 @pytest.fixture
-def page(browser, port: int) -> Iterator:  # type: ignore[no-untyped-def]
+def page(browser, port: int) -> Iterator:
     """The demo's page; no request leaves this machine, and no script fails."""
     context = browser.new_context()
     opened = context.new_page()
@@ -310,7 +310,7 @@ def page(browser, port: int) -> Iterator:  # type: ignore[no-untyped-def]
     context.close()
 
 
-def test_a_browser_searches_by_keyboard(page) -> None:  # type: ignore[no-untyped-def]
+def test_a_browser_searches_by_keyboard(page) -> None:
     page.keyboard.type("a red dog")  # the field has the focus
     page.keyboard.press("Enter")
     page.wait_for_selector("#results figure")
@@ -330,7 +330,7 @@ def test_a_browser_searches_by_keyboard(page) -> None:  # type: ignore[no-untype
     page.wait_for_selector("#results figure")
 
 
-def test_a_browser_uploads_a_picture(page, scenes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_browser_uploads_a_picture(page, scenes: Path, tmp_path: Path) -> None:
     names = (scenes / "scenes_test_images.txt").read_text().split()
     (path,) = write_pictures(tmp_path, [names[4]])
     page.set_input_files("#file", path)
@@ -340,7 +340,7 @@ def test_a_browser_uploads_a_picture(page, scenes: Path, tmp_path: Path) -> None
     assert "picture" in page.inner_text("#status")
 
 
-def test_a_hostile_caption_is_text(page) -> None:  # type: ignore[no-untyped-def]
+def test_a_hostile_caption_is_text(page) -> None:
     page.fill("#text", HOSTILE)
     page.press("#text", "Enter")
     page.wait_for_selector("#results li")
@@ -348,7 +348,7 @@ def test_a_hostile_caption_is_text(page) -> None:  # type: ignore[no-untyped-def
     assert page.locator("#results script, #results img[src='x']").count() == 0
 
 
-def test_a_browser_is_told_of_uploads_that_are_too_large(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_browser_is_told_of_uploads_that_are_too_large(page, tmp_path: Path) -> None:
     page.wait_for_load_state("networkidle")  # it has asked for the limits
     (tmp_path / "large.jpg").write_bytes(b"\xff\xd8\xff" + bytes(LIMITS.upload_bytes))
     page.set_input_files("#file", tmp_path / "large.jpg")
@@ -359,7 +359,7 @@ def test_a_browser_is_told_of_uploads_that_are_too_large(page, tmp_path: Path) -
     page.locator("#status", has_text="no JPEG").wait_for()
 
 
-def test_the_page_fits_a_phone(page) -> None:  # type: ignore[no-untyped-def]
+def test_the_page_fits_a_phone(page) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     page.fill("#text", "a dog")
     page.press("#text", "Enter")

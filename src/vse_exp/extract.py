@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -46,8 +47,8 @@ def run(cfg: DictConfig) -> list[Extraction]:
     outputs = prepared_outputs(output) if output.is_dir() else [output]
     if len(outputs) > 1 and cfg.list is not None:
         raise UserError(f"list={cfg.list} fits one output, and {output} has {len(outputs)} splits.")
-    transform = {**OmegaConf.to_container(cfg.transform), "view": cfg.view}  # type: ignore[dict-item]
-    backbone = build_backbone(cfg.backbone, cfg.weights, transform, cfg.seed)
+    transform: Any = OmegaConf.to_container(cfg.transform)
+    backbone = build_backbone(cfg.backbone, cfg.weights, {**transform, "view": cfg.view}, cfg.seed)
     done = [_extract(cfg, backbone, path, settings, device) for path in outputs]
     left_out = sum(len(extraction.skipped) for extraction in done)
     if cfg.strict and left_out:

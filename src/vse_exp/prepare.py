@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
@@ -73,8 +74,8 @@ def _assign_splits(annotations: Annotations, cfg: DictConfig, folder: Path) -> l
         return assign_lists(annotations, read_split_lists(lists))
     if annotated:
         return leave_out_unassigned(annotations)
-    fractions = OmegaConf.to_container(cfg.fractions)
-    assign_fractions(annotations, fractions, cfg.seed)  # type: ignore[arg-type]
+    fractions: Any = OmegaConf.to_container(cfg.fractions)
+    assign_fractions(annotations, fractions, cfg.seed)
     return []
 
 

@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.runs.search import open_study, run_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space: dict[str, Any] = OmegaConf.to_container(cfg.space)  # type: ignore[assignment]
+    space: Any = OmegaConf.to_container(cfg.space)
     folder = Path(cfg.runs_dir) / "sweeps" / cfg.study
     folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():

@@ -226,7 +226,7 @@ class Point:
 
 def test_stand_ins_take_the_state_and_do_nothing(path: Path) -> None:
     point = Point()
-    point.x = 3  # type: ignore[attr-defined]
+    point.x = 3
     name = (Point.__module__, "Point")
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         path.write_bytes(pickle.dumps(point, protocol))

@@ -173,10 +173,10 @@ def test_code_in_a_checkpoint_is_not_run(folder: Path) -> None:
     assert not marker.exists()
 
 
-class Python2(pickle._Pickler):  # type: ignore[name-defined]
+class Python2(pickle._Pickler):
     """Writes str as the byte strings of Python 2."""
 
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_str(self, text: str) -> None:
         content = text.encode()

@@ -47,11 +47,11 @@ def test_a_picture_is_read_once_a_batch(split, together, monkeypatch):
         assert sorted(read) == wanted.tolist()
         assert len(batch.images) == len(wanted)
         read.clear()
-        expected = rows(split.image_features, batch.image_index.numpy())  # type: ignore[arg-type]
+        expected = rows(split.image_features, batch.image_index.numpy())
         assert torch.equal(batch.images[batch.image_row], expected)
         for part in batch.chunks(3):
             assert part.image_row is not None
-            picked = rows(split.image_features, part.image_index.numpy())  # type: ignore[arg-type]
+            picked = rows(split.image_features, part.image_index.numpy())
             assert torch.equal(part.images[part.image_row], picked)
             assert len(part.images) == len(part.image_index.unique())
         seen += batch.caption_index.tolist()

@@ -57,7 +57,7 @@ def test_workers_change_nothing(photos, tiny_net, tmp_path, workers):
     settings = Settings(batch_size=4, num_workers=workers, dtype="float32", unit_norm=False)
     extract_features(source, tiny_net(), tmp_path / "out.npy", settings)
     rows = np.load(tmp_path / "out.npy")
-    paths = [source.root / name for name in source.names]  # type: ignore[attr-defined]
+    paths = [source.root / name for name in source.names]
     assert rows.dtype == np.float32
     np.testing.assert_allclose(
         rows, picture_features(tiny_net(), paths, unit_norm=False), atol=1e-6
@@ -158,7 +158,7 @@ def test_kill_9(photos, tiny_net, tmp_path):
         Path(__file__).with_name("conftest.py").read_text()
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path), str(source.root), str(output)],  # type: ignore[attr-defined]
+        [sys.executable, "-c", CHILD, str(tmp_path), str(source.root), str(output)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -248,12 +248,12 @@ def test_refusal_keeps_what_is_done(odd_folder, tiny_net, tmp_path):
 def test_vectors_that_are_no_use_are_skipped(photos, tiny_net, tmp_path):
     net = tiny_net()
     with torch.no_grad():
-        net.module[0].weight.zero_()  # type: ignore[index]
-        net.module[0].bias.fill_(-1)  # type: ignore[index]
+        net.module[0].weight.zero_()
+        net.module[0].bias.fill_(-1)
     with pytest.raises(UserError, match=r"Not one of 3 pictures.*zero or not finite features"):
         extract_features(open_pictures(photos(3)), net, tmp_path / "x.npy", BATCH)
     with torch.no_grad():
-        net.module[0].bias.fill_(1e6)  # type: ignore[index]
+        net.module[0].bias.fill_(1e6)
     settings = Settings(batch_size=4, unit_norm=False)
     with pytest.raises(UserError, match="too large for dtype=float16"):
         extract_features(open_pictures(tmp_path / "many"), net, tmp_path / "y.npy", settings)

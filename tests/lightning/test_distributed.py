@@ -46,7 +46,7 @@ def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list
     results = []
     for progress in PROGRESS:
         if hasattr(loss, "set_progress"):
-            loss.set_progress(*progress)  # type: ignore[operator]
+            loss.set_progress(*progress)
         value = step(encoders, loss, part, seed=progress[0])
         grads = [p.grad for p in parameters]
         if processes > 1:

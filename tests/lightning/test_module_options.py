@@ -131,7 +131,7 @@ def one_update(module: RetrievalModule, precision: MixedPrecision | None) -> Non
         warnings.simplefilter("ignore")
         trainer.fit(
             module,
-            torch.utils.data.DataLoader([batch], batch_size=None),  # type: ignore[arg-type]
+            torch.utils.data.DataLoader([batch], batch_size=None),
         )
 
 

@@ -71,4 +71,4 @@ def test_mistakes_are_told():
     with pytest.raises(UserError, match=r"both given"):
         HardestHingeLoss(warmup_epochs=1, warmup_steps=10)
     with pytest.raises(UserError, match=r"loss.warmup is 'ramp': choose linear or switch"):
-        HardestHingeLoss(warmup="ramp")  # type: ignore[arg-type]
+        HardestHingeLoss(warmup="ramp")

@@ -26,16 +26,16 @@ def orthogonal(matrix: Tensor) -> bool:
 
 def test_recurrent_maps_are_orthogonal_by_gate_and_input_maps_uniform() -> None:
     layer = encoder_of(30, dim_word=8, init="original").recurrence
-    assert all(orthogonal(block) for block in layer.weight_hh_l0.split(12))  # type: ignore
-    assert layer.weight_ih_l0.abs().max() <= 0.1  # type: ignore[operator]
-    assert not layer.bias_ih_l0.any()  # type: ignore[operator]
-    assert not layer.bias_hh_l0.any()  # type: ignore[operator]
+    assert all(orthogonal(block) for block in layer.weight_hh_l0.split(12))
+    assert layer.weight_ih_l0.abs().max() <= 0.1
+    assert not layer.bias_ih_l0.any()
+    assert not layer.bias_hh_l0.any()
     assert not layer.bias_hh_l0.requires_grad
 
 
 def test_square_input_maps_are_orthogonal() -> None:
     layer = encoder_of(30, dim_word=12, init="original").recurrence
-    assert all(orthogonal(block) for block in layer.weight_ih_l0.split(12))  # type: ignore
+    assert all(orthogonal(block) for block in layer.weight_ih_l0.split(12))
 
 
 @pytest.mark.parametrize("init", ["default", "original"])
@@ -51,4 +51,4 @@ def test_a_second_bias_is_trained_where_asked() -> None:
 
 def test_an_lstm_starts_by_keeping_its_cell() -> None:
     bias = encoder_of(9, encoder="lstm").recurrence.bias_ih_l0
-    assert bias.tolist() == [0.0] * 12 + [1.0] * 12 + [0.0] * 24  # type: ignore[union-attr]
+    assert bias.tolist() == [0.0] * 12 + [1.0] * 12 + [0.0] * 24

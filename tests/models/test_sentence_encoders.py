@@ -34,7 +34,7 @@ def captions(seed: int, batch: int, longest: int, ragged: bool) -> tuple[Tensor,
 def encoder_of(**options: object) -> WordEncoder:
     torch.manual_seed(0)
     config = ModelConfig.from_dict({"dim": 6, "dim_word": 4, **options})
-    return build_sentence_encoder(config, VOCAB).double()  # type: ignore[return-value]
+    return build_sentence_encoder(config, VOCAB).double()
 
 
 def gradients(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
@@ -89,7 +89,7 @@ def test_trees_equal_torch(
     tokens, lengths = captions(seed, batch, longest, ragged)
     fast = module(tokens, lengths)
     fast_gradients = gradients(module, fast)
-    module.on_cpu_in_full_precision = lambda: False  # type: ignore[method-assign]
+    module.on_cpu_in_full_precision = lambda: False
     plain = module(tokens, lengths)
     torch.testing.assert_close(fast, plain)
     assert_same_gradients(fast_gradients, gradients(module, plain))
@@ -101,7 +101,7 @@ def test_trees_equal_torch(
 def test_recurrence_is_torchs_with_weights_copied(encoder: str) -> None:
     module = encoder_of(encoder=encoder)
     reference = {"gru": nn.GRU, "lstm": nn.LSTM}[encoder](4, 6, batch_first=True).double()
-    reference.load_state_dict(module.recurrence.state_dict())  # type: ignore[union-attr]
+    reference.load_state_dict(module.recurrence.state_dict())
     tokens, lengths = captions(3, 5, 6, ragged=True)
     assert lengths is not None
     encoded = module(tokens, lengths)
@@ -148,7 +148,7 @@ def test_single_precision_is_close_to_torch() -> None:
     assert isinstance(module, Recurrent)
     tokens, lengths = captions(0, 40, 12, ragged=True)
     fast = module(tokens, lengths)
-    module.on_cpu_in_full_precision = lambda: False  # type: ignore[method-assign]
+    module.on_cpu_in_full_precision = lambda: False
     torch.testing.assert_close(fast, module(tokens, lengths), rtol=0, atol=1e-6)
 
 

@@ -55,7 +55,7 @@ class _Opcodes(dict[int, Callable[..., None]]):
         raise _Refused(_NAMES[code])
 
 
-_Unpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_Unpickler: Any = pickle._Unpickler
 """The Python implementation, because the C one allocates as much as a memo number or a length in
 the stream asks for, and because of this one opcodes can be taken away."""
 

@@ -140,7 +140,7 @@ class ResumableLoader(DataLoader):
         super().__init__(dataset, batch_size=None, sampler=sampler, **options)
         self._position = 0
 
-    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[PairBatch]:
         self._position = self.sampler.start
         for batch in super().__iter__():
             self._position += 1

@@ -74,7 +74,7 @@ def build_backbone(
         torch.manual_seed(seed)
         module, preprocessing = build_module(name, weights)
     module.eval().requires_grad_(False)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
     preprocessing = preprocessing.changed(transform or {})
     backbone = Backbone(name, module, preprocessing, weights, seed)
     try:

@@ -24,7 +24,7 @@ def import_lightning() -> None:
     def unless_unused(self: imports.RequirementCache) -> bool:
         return not str(self.requirement).startswith(UNUSED) and is_met(self)
 
-    imports.package_available = lambda name: name not in UNUSED and package_available(name)  # type: ignore[assignment]
+    imports.package_available = lambda name: name not in UNUSED and package_available(name)
     imports.RequirementCache.__bool__ = unless_unused
     try:
         import lightning.pytorch  # noqa: F401

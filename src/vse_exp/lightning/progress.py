@@ -61,7 +61,7 @@ class RetrievalProgressBar(TQDMProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         shown: dict[str, Any] = {}
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connectors set it
             if isinstance(callback, TrainingLog) and callback.latest:
                 shown["loss"] = f"{callback.latest['train/loss']:.3g}"
                 shown["captions/s"] = f"{callback.latest['train/captions_per_second']:.0f}"

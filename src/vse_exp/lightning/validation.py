@@ -132,7 +132,7 @@ class RetrievalValidation(Callback):
 
 def evaluate_split(trainer: Trainer, module: RetrievalModule, split: str) -> Evaluation:
     """Metrics and ranks of the evaluated model on a split, each process embedding its share."""
-    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # its connectors set it
     module.metric.reset()
     with torch.no_grad(), module.evaluated_model.evaluating():
         for loader in datamodule.evaluation_loaders(split):

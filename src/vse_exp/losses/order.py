@@ -18,7 +18,7 @@ def order_scores(images: Tensor, captions: Tensor) -> Tensor:
     The square is not rooted (VSE++ roots it, and its gradient at zero is NaN). Embeddings should
     be non-negative: the model takes absolute values where `model.absolute` says so.
     """
-    return _OrderScores.apply(images, captions)  # type: ignore[return-value]
+    return _OrderScores.apply(images, captions)
 
 
 class _OrderScores(torch.autograd.Function):

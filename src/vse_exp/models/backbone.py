@@ -47,7 +47,7 @@ class BackboneImageEncoder(nn.Module):
         keep_norms: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.backbone = backbone.to(memory_format=torch.channels_last)
         self.head = head
         self.preprocessing = preprocessing
         self.unfreeze_epoch = unfreeze_epoch

@@ -39,7 +39,7 @@ class BagOfWords(WordEncoder):
         by_word = Groups.of(captions.order.numpy(), len(words))
         owners = torch.arange(len(tokens)).repeat_interleave(sizes)
         by_word = Groups(owners[by_word.order], by_word.starts)
-        return _GroupSums.apply(self.embedding.rows(words), captions, by_word)  # type: ignore
+        return _GroupSums.apply(self.embedding.rows(words), captions, by_word)
 
 
 class _GroupSums(torch.autograd.Function):

@@ -27,7 +27,7 @@ def gru(projected: Tensor, weight: Tensor, bias: Tensor | None, tree: PrefixTree
     `h' = (1 - z) n + z h`.
     """
     if _records(projected, weight, bias):
-        return _GRU.apply(projected, weight, bias, tree)  # type: ignore[no-any-return]
+        return _GRU.apply(projected, weight, bias, tree)
     return _gru_states(projected, weight, bias, tree, None)
 
 
@@ -38,7 +38,7 @@ def lstm(projected: Tensor, weight: Tensor, bias: Tensor | None, tree: PrefixTre
     `c' = sigmoid(f) c + sigmoid(i) tanh(g)`, `h' = sigmoid(o) tanh(c')`.
     """
     if _records(projected, weight, bias):
-        return _LSTM.apply(projected, weight, bias, tree)  # type: ignore[no-any-return]
+        return _LSTM.apply(projected, weight, bias, tree)
     return _lstm_states(projected, weight, bias, tree, None)
 
 

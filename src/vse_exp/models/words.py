@@ -26,7 +26,7 @@ class WordEmbedding(nn.Embedding):
 
     def rows(self, words: Tensor) -> Tensor:
         """Vectors (n, dim_word) of `words`, int64 (n,), which are sorted and different."""
-        return _Rows.apply(self.weight, words, self.sparse)  # type: ignore[no-any-return]
+        return _Rows.apply(self.weight, words, self.sparse)
 
 
 class _Rows(torch.autograd.Function):

@@ -42,7 +42,7 @@ class LazyAdam(Adam):
         self._step_supports_amp_scaling = False  # a GradScaler unscales sparse gradients itself
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

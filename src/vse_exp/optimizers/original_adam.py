@@ -23,7 +23,7 @@ class OriginalAdam(Optimizer):
         super().__init__(params, {"lr": lr, "eps": eps, "step": 0})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -40,7 +40,7 @@ def collect_runs(places: Iterable[str | Path]) -> list[Run]:
 
 
 def _read(path: Path) -> Run:
-    config: Any = flatten(OmegaConf.to_container(OmegaConf.load(path / "config.yaml")))  # type: ignore[arg-type]
+    config: Any = flatten(OmegaConf.to_container(OmegaConf.load(path / "config.yaml")))
     asked = json.loads((path / "overrides.json").read_text())
     overrides = dict(override.lstrip("+~").split("=", 1) for override in asked if "=" in override)
     results, failed = path / "results.json", path / "failed.txt"

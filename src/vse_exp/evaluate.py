@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import hydra_entry
 from vse_exp.errors import UserError
 from vse_exp.files import write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vse_exp.data.layouts import Split
 
 
 @hydra_entry("evaluate")
@@ -29,7 +35,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.rank_files import Ranks, write_ranks
     from vse_exp.evaluation.rerank import find_rerank
     from vse_exp.evaluation.statistics import bootstrap_intervals
-    from vse_exp.lightning.tables import results_table
+    from vse_exp.lightning.tables import eccv_table, results_table
     from vse_exp.models.checkpoint import load_model
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
@@ -61,8 +67,12 @@ def main(cfg: DictConfig) -> None:
             rows[name] = {key: pair[side] for key, pair in metrics["intervals"].items()}
     if cfg.hubness:
         metrics |= hubness(images, captions, similarity=similarity)
+    eccv = _eccv_metrics(cfg, split, images, captions, similarity)
+    metrics |= eccv
     console = Console()
     console.print(results_table(rows))
+    if eccv:
+        console.print(eccv_table(eccv))
     notes = [protocol]
     if cfg.intervals:
         notes.append("from, to: 95 % bootstrap intervals over images")
@@ -76,6 +86,26 @@ def main(cfg: DictConfig) -> None:
         _write(Path(cfg.output), metrics | {"protocol": protocol})
     if cfg.ranks is not None:
         write_ranks(cfg.ranks, result, protocol)
+
+
+def _eccv_metrics(
+    cfg: DictConfig, split: Split, images: np.ndarray, captions: np.ndarray, similarity: str
+) -> dict[str, float]:
+    """ECCV Caption's figures where they are asked for, or can be had unasked; else none."""
+    from vse_exp.evaluation.eccv import coco_ids, eccv_applies, eccv_metrics
+
+    if cfg.eccv and cfg.rerank is not None:
+        raise UserError("eccv=true is of scores as they are: leave out rerank, or eccv.")
+    unasked = cfg.eccv is None and cfg.rerank is None and eccv_applies(cfg.data.name, split)
+    if not cfg.eccv and not unasked:
+        return {}
+    try:
+        return eccv_metrics(images, captions, *coco_ids(split), similarity)
+    except UserError as error:
+        if cfg.eccv:
+            raise
+        print(f"no figures of ECCV Caption: {error}", file=sys.stderr)
+        return {}
 
 
 def _write(path: Path, metrics: dict[str, Any]) -> None:

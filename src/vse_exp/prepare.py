@@ -89,15 +89,11 @@ def _only_found(annotations: Annotations, images: str) -> list[str]:
             f"None of the {len(names)} annotated pictures (first: {names[0]}) is in {images} "
             f"(it has {available[0]} and others): correct images=…."
         )
-    there = dict(zip(names, found, strict=True))
-    missing = [name for name in names if there[name] is None]
-    renamed = [name for name in there.values() if name is not None]
-    if len(set(renamed)) < len(renamed):
+    there = {name: file for name, file in zip(names, found, strict=True) if file is not None}
+    if len(set(there.values())) < len(there):
         raise UserError(f"Two annotated pictures are one file in {images}: give names that differ.")
-    annotations.keep(set(names) - set(missing))
-    annotations.captions = {str(there[k]): v for k, v in annotations.captions.items()}
-    annotations.splits = {str(there[k]): v for k, v in annotations.splits.items()}
-    return missing
+    annotations.rename(there)
+    return [name for name in names if name not in there]
 
 
 def _exclude(annotations: Annotations, path: Path) -> list[str]:

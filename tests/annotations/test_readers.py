@@ -23,7 +23,7 @@ def written(path: Path, content: Any) -> Path:
 
 def read(path: Path, content: Any, **options: Any):
     reading = read_annotations(written(path, content), **options)
-    return reading, [tuple(record) for record in reading.records]
+    return reading, [record[:3] for record in reading.records]
 
 
 def test_flickr8k_tokens(tmp_path):
@@ -83,7 +83,8 @@ KARPATHY = {
             "filepath": "val2014",
             "filename": f"{number}.jpg",
             "split": split,
-            "sentences": [{"tokens": ["x"], "raw": f"X {number}!"}] * (number > 0),
+            "sentences": [{"tokens": ["x"], "raw": f"X {number}!", "sentid": 40 + number}]
+            * (number > 0),
         }
         for number, split in enumerate(["train", "train", "restval", "val", "test"])
     ],
@@ -104,9 +105,15 @@ def test_karpathy(tmp_path, restval, expected):
     annotations = gather([reading])
     assert list(annotations.splits.values()) == expected
     assert annotations.captions["val2014/1.jpg"] == ["X 1!"]
+    assert annotations.ids["val2014/1.jpg"] == [41]
     assert reading.images_without_captions == 1
     with pytest.raises(UserError, match="restval=both"):
         read_annotations(path, restval="both")
+
+
+def test_numbers_of_other_sets_are_no_ids_of_coco(tmp_path):
+    path = written(tmp_path / "dataset_flickr8k.json", KARPATHY | {"dataset": "flickr8k"})
+    assert {record.id for record in read_annotations(path).records} == {None}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,7 @@ def test_coco(tmp_path, name, split):
     }
     reading, records = read(tmp_path / name, content)
     assert records == [("0007.jpg", "A dog.\n", split)]
+    assert reading.records[0].id == 1
     assert reading.malformed == [f"{name} annotation 1: image_id 9 is not among the images"]
     assert reading.images_without_captions == 1
 

@@ -35,7 +35,7 @@ def read_coco(path: Path, content: dict[str, Any]) -> Reading:
                 reason = f"image_id {entry['image_id']} is not among the images"
                 malformed.append(f"{path.name} annotation {number}: {reason}")
             else:
-                records.append(Record(image, entry["caption"], split))
+                records.append(Record(image, entry["caption"], split, entry.get("id")))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} lacks {error} where COCO's captions have it.") from error
     bare = len(set(names.values()) - {record.image for record in records})
@@ -52,6 +52,7 @@ def read_karpathy(path: Path, content: dict[str, Any], restval: str = "train") -
         raise UserError(f"Unknown restval={restval}: choose one of {', '.join(RESTVAL)}.")
     records: list[Record] = []
     bare = 0
+    official = content.get("dataset") == "coco"  # other sets' sentences have running numbers
     try:
         for image in content["images"]:
             split = image["split"]
@@ -62,7 +63,9 @@ def read_karpathy(path: Path, content: dict[str, Any], restval: str = "train") -
             folder = image.get("filepath")
             name = f"{folder}/{image['filename']}" if folder else image["filename"]
             bare += not image["sentences"]
-            records += [Record(name, sentence["raw"], split) for sentence in image["sentences"]]
+            for sentence in image["sentences"]:
+                number = sentence.get("sentid") if official else None
+                records.append(Record(name, sentence["raw"], split, number))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} lacks {error} where Karpathy's files have it.") from error
     return Reading(str(path), "karpathy", records, images_without_captions=bare)

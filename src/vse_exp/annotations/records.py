@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,11 +24,13 @@ SPLIT_NAMES = {
 
 
 class Record(NamedTuple):
-    """One caption of one picture; `split` is None where the format does not say."""
+    """One caption of one picture; `split` and `id` are None where the format does not say."""
 
     image: str
     caption: str
     split: str | None = None
+    id: int | None = None
+    """COCO's annotation id, by which ECCV Caption knows a caption."""
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Annotations:
 
     captions: dict[str, list[str]]
     splits: dict[str, str | None]
+    ids: dict[str, list[int | None]]
+    """Of the captions, COCO's annotation ids."""
     n_empty: int = 0
     """Empty captions, left out."""
     n_duplicate: int = 0
@@ -62,8 +66,14 @@ class Annotations:
 
     def keep(self, images: set[str]) -> None:
         """Forget all other images."""
-        self.captions = {name: self.captions[name] for name in self.captions if name in images}
-        self.splits = {name: self.splits[name] for name in self.captions}
+        self.rename({name: name for name in images})
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give images new names, and forget those that have none."""
+        kept = {name: names[name] for name in self.captions if name in names}
+        self.captions = {new: self.captions[name] for name, new in kept.items()}
+        self.splits = {new: self.splits[name] for name, new in kept.items()}
+        self.ids = {new: self.ids[name] for name, new in kept.items()}
 
 
 def clean(text: str) -> str:
@@ -75,6 +85,7 @@ def gather(readings: list[Reading]) -> Annotations:
     """Group the captions by picture. UserError where one picture is in two splits."""
     captions: dict[str, list[str]] = {}
     splits: dict[str, str | None] = {}
+    ids: dict[str, list[int | None]] = {}
     n_empty = n_duplicate = 0
     for reading in readings:
         for record in reading.records:
@@ -92,7 +103,8 @@ def gather(readings: list[Reading]) -> Annotations:
             own = captions.setdefault(record.image, [])
             n_duplicate += caption in own
             own.append(caption)
-    return Annotations(captions, splits, n_empty, n_duplicate)
+            ids.setdefault(record.image, []).append(record.id)
+    return Annotations(captions, splits, ids, n_empty, n_duplicate)
 
 
 def split_name(name: str | None) -> str | None:

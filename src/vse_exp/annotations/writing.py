@@ -1,8 +1,8 @@
-"""Writing captions in our layout: `{name}_{split}_caps.txt` and `_images.txt`."""
+"""Writing captions in our layout: `{name}_{split}_caps.txt`, `_images.txt`, `_caption_ids.txt`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,8 @@ def write_splits(
     """Write all splits below `folder`; captions of a picture are contiguous.
 
     The list of images has a line a picture where all have equally many captions, else a line a
-    caption. UserError where other files would be replaced and `overwrite` is not set.
+    caption; ids of captions are written where all have one. UserError where other files would be
+    replaced and `overwrite` is not set.
     """
     order = {"train": 0, "dev": 1, "test": 2}
     found = sorted({str(split) for split in annotations.splits.values()})
@@ -49,6 +50,12 @@ def write_splits(
         stem = folder / f"{name}_{split}"
         files[stem.with_name(stem.name + "_caps.txt")] = _text(captions)
         files[stem.with_name(stem.name + "_images.txt")] = _text(lines)
+        ids = [number for image in names for number in annotations.ids[image]]
+        path = stem.with_name(stem.name + "_caption_ids.txt")
+        if None not in ids:
+            files[path] = _text(map(str, ids))
+        elif overwrite:  # of other captions
+            path.unlink(missing_ok=True)
         n_words = sum(len(caption.split()) for caption in captions)
         counts.append(
             WrittenSplit(split, len(names), len(captions), min(sizes), max(sizes), n_words)
@@ -65,5 +72,5 @@ def write_splits(
     return counts
 
 
-def _text(lines: list[str]) -> str:
+def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)

@@ -38,6 +38,12 @@ class SplitFiles:
     features: Path
     images: Path | None
 
+    @property
+    def caption_ids(self) -> Path:
+        """Where COCO's annotation id of each caption stands, a line each; may be absent."""
+        stem = self.captions.name.removesuffix("_caps.txt").removesuffix(".txt")
+        return self.captions.with_name(f"{stem}_caption_ids.txt")
+
 
 @dataclass(frozen=True)
 class Split:

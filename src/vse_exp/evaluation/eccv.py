@@ -6,14 +6,19 @@ ground truths. COCO's own figures are left to `protocols`, which count ranks exa
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from vse_exp.data.layouts import Split, read_lines
 from vse_exp.errors import UserError
 from vse_exp.evaluation.metrics import RECALLS
 from vse_exp.evaluation.neighbours import best_captions, best_images
@@ -53,7 +58,8 @@ def eccv_metrics(
     _check_queries(truths, "t2i", caption_ids, "caption")
     retrieved_captions = best_captions(images, captions, _depth(truths, "i2t"), similarity)[1]
     retrieved_images = best_images(images, captions, _depth(truths, "t2i"), similarity)[1]
-    with warnings.catch_warnings():
+    # its progress bars cannot be turned off
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         found = truth.compute_all_metrics(
             _lists(image_ids, caption_ids, retrieved_captions),
@@ -67,6 +73,39 @@ def eccv_metrics(
         for letter, direction in (("a", "i2t"), ("s", "t2i"))
         for theirs, name in NAMES.items()
     }
+
+
+def eccv_applies(data: str, split: Split) -> bool:
+    """Whether these figures can be had: COCO's test set with ids of its captions, the package."""
+    there = split.files.caption_ids.is_file()
+    return data == "coco" and split.name == "test" and there and bool(find_spec("eccv_caption"))
+
+
+def coco_ids(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """COCO's ids of a split's images (n_images,), from the numbers that end their file names, and
+    of its captions (n_captions,), from the file that `python -m vse_exp.prepare` writes."""
+    path = split.files.caption_ids
+    if split.image_names is None or not path.is_file():
+        raise UserError(
+            f"ECCV Caption needs {path} and the images' names: make the data set of COCO's or "
+            "Karpathy's JSON by `python -m vse_exp.prepare`, or leave out eccv=true."
+        )
+    captions = read_lines(path)
+    if len(captions) != len(split.captions):
+        raise UserError(
+            f"{path} has {len(captions)} lines for {len(split.captions)} captions: make them anew."
+        )
+    images = [re.search(r"(\d+)(\.\w+)?$", name) for name in split.image_names]
+    for name, found in zip(split.image_names, images, strict=True):
+        if found is None:
+            raise UserError(f"{name}: no COCO image id, a number, ends this name.")
+    try:
+        return (
+            np.array([int(found[1]) for found in images if found is not None]),
+            np.array([int(number) for number in captions]),
+        )
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; it needs a number a line.") from error
 
 
 def _benchmark() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from vse_exp.errors import UserError
@@ -57,10 +57,17 @@ def drop_captions(files: FeatureFiles, left_out: Collection[str]) -> int:
         )
     each = len(captions) // len(names)
     kept = [number for number, name in enumerate(names) if name not in left_out]
-    captions = [captions[number * each + i] for number in kept for i in range(each)]
-    write_text(files.captions, "".join(f"{caption}\n" for caption in captions))
-    write_text(files.images, "".join(f"{names[number]}\n" for number in kept))
-    return len(captions)
+    rows = [number * each + i for number in kept for i in range(each)]
+    if files.caption_ids.is_file():
+        ids = _lines(files.caption_ids)
+        _write_lines(files.caption_ids, [ids[row] for row in rows])
+    _write_lines(files.captions, [captions[row] for row in rows])
+    _write_lines(files.images, [names[number] for number in kept])
+    return len(rows)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _lines(path: Path) -> list[str]:

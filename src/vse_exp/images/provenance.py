@@ -41,6 +41,11 @@ class FeatureFiles:
         return self._beside("_caps.txt")
 
     @property
+    def caption_ids(self) -> Path:
+        """Where a data set of this name may have ids of its captions."""
+        return self._beside("_caption_ids.txt")
+
+    @property
     def prepared(self) -> bool:
         """Whether captions and their list of images are there, which rows must follow."""
         return self.captions.is_file() and self.images.is_file()

@@ -23,6 +23,21 @@ def results_table(rows: Mapping[str, Mapping[str, Any]], title: str = "") -> Tab
     return table
 
 
+def eccv_table(metrics: Mapping[str, float]) -> Table:
+    """A line a figure of ECCV Caption and CxC, in both directions."""
+    table = Table()
+    table.add_column("")
+    for heading in ("annotation", "search"):
+        table.add_column(heading, justify="right")
+    for source, name in (("eccv", "ECCV"), ("cxc", "CxC")):
+        for key in metrics:
+            figure = key.removeprefix(f"{source}_a")
+            if figure != key:
+                both = (f"{metrics[f'{source}_{side}{figure}']:.1f}" for side in "as")
+                table.add_row(f"{name} {figure}", *both)
+    return table
+
+
 def print_results(results: Mapping[str, Any]) -> None:
     """The table of dev and test of a training, with the protocol under it."""
     splits = {name: results[name] for name in ("dev", "test")}

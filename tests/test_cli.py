@@ -92,6 +92,8 @@ def test_mistakes_in_training(tiny, tmp_path, monkeypatch, capsys, arguments, me
         (["checkpoint={other}"], "was not written by vse_exp"),
         (["checkpoint={noise}"], "is no readable checkpoint"),
         (["checkpoint={best}", "protocol=best"], "Unknown protocol"),
+        (["checkpoint={best}", "device=cuda:77"], "device=cuda:77 is not there"),
+        (["checkpoint={best}", "device=gpu"], "device=gpu is not there"),
         (["checkpoint={best}", "split=val"], "No val split of data set 'tiny'"),
         (["checkpoint={best}", "output=x.txt"], "ends neither in .json nor in .csv"),
     ],

@@ -18,6 +18,7 @@ from vse_exp.images.extraction import Extraction, Settings, extract_features
 from vse_exp.images.progress import image_progress
 from vse_exp.images.provenance import FeatureFiles
 from vse_exp.images.sources import open_pictures
+from vse_exp.models.device import find_device
 
 
 @hydra_entry("extract")
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> None:
 
 def run(cfg: DictConfig) -> list[Extraction]:
     """Extract the features that `conf/extract.yaml` describes, for one output or all splits."""
-    device = _device(cfg.device)
+    device = find_device(cfg.device)
     settings = Settings(
         dtype=cfg.dtype,
         unit_norm=cfg.unit_norm,
@@ -119,17 +120,6 @@ def _workers(number: int | None) -> int:
     if number < 0:
         raise UserError(f"num_workers={number} must not be below zero.")
     return number
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} is not there: choose auto, cpu or cuda.") from error
-    return device
 
 
 if __name__ == "__main__":

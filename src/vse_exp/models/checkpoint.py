@@ -14,6 +14,7 @@ from vse_exp.data.subwords import vocabulary_from_dict
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
+from vse_exp.models.device import find_device
 from vse_exp.models.vse import VSE
 
 KEY = "vse_exp"
@@ -55,9 +56,10 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
     """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`), the original's
     `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it.
 
-    Nothing in the file is executed. Raises UserError for a file that is none of these.
+    `device` may be `auto`: a GPU where there is one. Nothing in the file is executed. Raises
+    UserError for a file that is none of these, and for a device that is not there.
     """
-    path = Path(path)
+    path, device = Path(path), find_device(device)
     if not path.is_file():
         raise UserError(f"No checkpoint {path}: give the path of a trained model.")
     if path.suffix == ".npz":

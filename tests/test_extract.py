@@ -79,19 +79,23 @@ def test_unreadable_pictures_of_a_data_set(photos, tmp_path, capsys):
     folder = tmp_path / "data/mine"
     write_split(folder, "train", ["0.png", "1.png", "2.png"], 6)
     write_split(folder, "dev", ["3.png", "3.png", "gone.png", "4.png"], 4)
-    (folder / "mine_dev_caption_ids.txt").write_text("70\n71\n72\n73\n")
     (photos / "1.png").write_bytes(b"damaged")
     arguments = [f"images={photos}", f"output={folder}"]
     with pytest.raises(UserError, match=r"1 pictures of .*dev_images.txt could not be read"):
         run(*arguments)
     assert not (folder / "mine_dev_ims.npy").exists()
+    ids = folder / "mine_dev_caption_ids.txt"
+    ids.write_text("70\n")
+    with pytest.raises(UserError, match=r"ids.txt has 1 lines for 4 captions: remove it"):
+        run(*arguments, "drop_unreadable=true")
+    ids.write_text("70\n71\n72\n73\n")
     run(*arguments, "drop_unreadable=true")
     assert (folder / "mine_train_caps.txt").read_text().split("\n")[:-1] == [
         f"caption {number}" for number in (0, 1, 4, 5)
     ]
     assert (folder / "mine_train_images.txt").read_text() == "0.png\n2.png\n"
     assert (folder / "mine_dev_images.txt").read_text() == "3.png\n3.png\n4.png\n"
-    assert (folder / "mine_dev_caption_ids.txt").read_text() == "70\n71\n73\n"
+    assert ids.read_text() == "70\n71\n73\n"
     config = {"name": "mine", "root": tmp_path / "data"}
     assert load_split_from_config(config, "train").caption_image.tolist() == [0, 0, 1, 1]
     assert load_split_from_config(config, "dev").captions == ["caption 0", "caption 1", "caption 3"]
@@ -114,7 +118,7 @@ def test_strict(photos, tmp_path):
         (["list=missing.txt"], "No file missing.txt"),
         (["batch_size=0"], "batch_size=0 must be"),
         (["num_workers=-1"], "num_workers=-1"),
-        (["device=cuda:77"], "device=cuda:77 is not there"),
+        (["device=cuda:77"], "device=cuda:77 cannot be used"),
         (["transform.std=0"], "above zero"),
         (["output=FOLDER"], "a folder without NAME_caps.txt"),
     ],

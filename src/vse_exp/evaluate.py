@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
+    from vse_exp.evaluation.eccv import eccv_metrics
     from vse_exp.evaluation.evaluator import (
         common_similarity,
         embed_bank,
@@ -47,6 +48,7 @@ def main(cfg: DictConfig) -> None:
         models, load_split_for(models, data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
     )
     split = load_split_for(models, data, cfg.split)
+    ids = _coco_ids(cfg, split)
     images, captions = embed_split(models, split)
     similarity = common_similarity(models)
     result = evaluate_embeddings(
@@ -67,12 +69,12 @@ def main(cfg: DictConfig) -> None:
             rows[name] = {key: pair[side] for key, pair in metrics["intervals"].items()}
     if cfg.hubness:
         metrics |= hubness(images, captions, similarity=similarity)
-    eccv = _eccv_metrics(cfg, split, images, captions, similarity)
-    metrics |= eccv
     console = Console()
     console.print(results_table(rows))
-    if eccv:
-        console.print(eccv_table(eccv))
+    if ids is not None:
+        of_coco = eccv_metrics(images, captions, *ids, similarity)
+        metrics |= of_coco
+        console.print(eccv_table(of_coco))
     notes = [protocol]
     if cfg.intervals:
         notes.append("from, to: 95 % bootstrap intervals over images")
@@ -88,24 +90,24 @@ def main(cfg: DictConfig) -> None:
         write_ranks(cfg.ranks, result, protocol)
 
 
-def _eccv_metrics(
-    cfg: DictConfig, split: Split, images: np.ndarray, captions: np.ndarray, similarity: str
-) -> dict[str, float]:
-    """ECCV Caption's figures where they are asked for, or can be had unasked; else none."""
-    from vse_exp.evaluation.eccv import coco_ids, eccv_applies, eccv_metrics
+def _coco_ids(cfg: DictConfig, split: Split) -> tuple[np.ndarray, np.ndarray] | None:
+    """What ECCV Caption's figures need, where they are asked for or can be had unasked."""
+    from vse_exp.evaluation.eccv import coco_ids, eccv_applies
 
+    if cfg.eccv not in (None, True, False):
+        raise UserError(f"eccv={cfg.eccv}: choose true, false or null.")
     if cfg.eccv and cfg.rerank is not None:
         raise UserError("eccv=true is of scores as they are: leave out rerank, or eccv.")
     unasked = cfg.eccv is None and cfg.rerank is None and eccv_applies(cfg.data.name, split)
     if not cfg.eccv and not unasked:
-        return {}
+        return None
     try:
-        return eccv_metrics(images, captions, *coco_ids(split), similarity)
+        return coco_ids(split)
     except UserError as error:
         if cfg.eccv:
             raise
-        print(f"no figures of ECCV Caption: {error}", file=sys.stderr)
-        return {}
+        print(f"No figures of ECCV Caption (eccv=false says nothing): {error}", file=sys.stderr)
+        return None
 
 
 def _write(path: Path, metrics: dict[str, Any]) -> None:

@@ -49,6 +49,23 @@ def test_gathering_keeps_the_order_and_counts():
     assert (annotations.n_empty, annotations.n_duplicate) == (2, 1)
 
 
+def test_ids_go_with_their_captions(tmp_path):
+    """Through empty captions, pictures in turn, new names and pictures left out."""
+    records = [
+        ("b", "Two", "test", 7), ("a", "One", "test", 3), ("b", " ", "test", 8),
+        ("c", "Gone", "test", 5), ("b", "Four", "test", 9), ("d", "Mine", "train", None),
+    ]  # fmt: skip
+    annotations = gather([reading(*records, ("d", "Other", "train", 6))])
+    annotations.rename({"a": "x", "b": "y", "d": "z"})
+    old = tmp_path / "mine_train_caption_ids.txt"
+    old.write_text("1\n2\n")
+    write_splits(annotations, tmp_path, "mine", str, overwrite=True)
+    assert (tmp_path / "mine_test_caps.txt").read_text() == "Two\nFour\nOne\n"
+    assert (tmp_path / "mine_test_images.txt").read_text() == "y\ny\nx\n"
+    assert (tmp_path / "mine_test_caption_ids.txt").read_text() == "7\n9\n3\n"
+    assert not old.exists()  # not all captions have one
+
+
 def test_a_picture_in_two_splits():
     with pytest.raises(UserError, match="image a is in the splits train and dev"):
         gather([reading(("a", "One", "train"), ("a", "Two", "val"))])

@@ -62,7 +62,7 @@ def test_retrieved_items_are_handed_over_by_coco_s_ids(given: SimpleNamespace) -
 
 
 def test_ids_that_do_not_fit(given: SimpleNamespace) -> None:
-    with pytest.raises(UserError, match=r"1 of 3 image ids of the benchmark .*such as 101"):
+    with pytest.raises(UserError, match=r"1 of 3 image ids of ECCV Caption and CxC .*such as 101"):
         eccv_metrics(IMAGES, CAPTIONS, [104, 2, 109], CAPTION_IDS)
     with pytest.raises(UserError, match="as many different caption ids"):
         eccv_metrics(IMAGES, CAPTIONS, IMAGE_IDS, CAPTION_IDS[:5])
@@ -162,4 +162,23 @@ def test_the_command_gives_the_figures(
     refused = run_command(evaluate.main, *asked, "rerank=csls", capsys=capsys, code=1)
     assert "leave out rerank, or eccv" in refused.err
     refused = run_command(evaluate.main, *asked, "split=dev", capsys=capsys, code=1)
-    assert "of the benchmark are not among those" in refused.err
+    assert "3 of 3 image ids of ECCV Caption and CxC are not among those given" in refused.err
+    refused = run_command(evaluate.main, *run, "eccv=flase", capsys=capsys, code=1)
+    assert "eccv=flase: choose true, false or null" in refused.err
+
+
+def test_the_command_gives_them_unasked_where_it_can(
+    coco: Path, given: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = ["data=coco", f"paths.data_dir={coco}"]
+    small = ["max_epochs=1", "model.dim=4", "model.mlp_hidden=4", f"paths.run_dir={tmp_path}/run"]
+    run_command(train.main, *run, *small, capsys=capsys)
+    run += [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "intervals=false"]
+    sys.modules["eccv_caption"].__spec__ = SimpleNamespace()  # as of one that is installed
+    assert "CxC R@5" in run_command(evaluate.main, *run, capsys=capsys).out
+    said = run_command(evaluate.main, *run, "rerank=csls", capsys=capsys)
+    assert "CxC" not in said.out + said.err
+    (coco / "coco/coco_test_caption_ids.txt").write_text("1\n2\n3\n4\n5\n6\n")
+    said = run_command(evaluate.main, *run, capsys=capsys)
+    assert "CxC" not in said.out
+    assert said.err.startswith("No figures of ECCV Caption (eccv=false says nothing): ")

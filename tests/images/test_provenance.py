@@ -28,6 +28,7 @@ def test_names_of_files():
     of_split = FeatureFiles(Path("d/f8k_train_ims.npy"))
     assert of_split.images == Path("d/f8k_train_images.txt")
     assert of_split.captions == Path("d/f8k_train_caps.txt")
+    assert of_split.caption_ids == Path("d/f8k_train_caption_ids.txt")
     assert of_split.provenance == Path("d/f8k_train_features.json")
     assert FeatureFiles(Path("d/feats.npy")).skipped == Path("d/feats_skipped.csv")
 

@@ -84,17 +84,20 @@ def test_levels_of_a_key_stand_in_order():
     assert _levels(["gru", "bow", None]) == ["None", "bow", "gru"]
 
 
-def test_records_give_the_table_of_the_folders(runs, tmp_path):
-    records, seconds = tmp_path / "runs.csv", tmp_path / "again.csv"
-    asked = ["--group", "model.encoder", "--filter", "model.encoder=bow"]
-    assert main([str(runs), *asked, "--records", str(records), "--csv", str(tmp_path / "a")]) == 0
-    assert (
-        main([str(records), *asked, "--records", str(seconds), "--csv", str(tmp_path / "b")]) == 0
-    )
-    assert (tmp_path / "b").read_text() == (tmp_path / "a").read_text()
-    assert seconds.read_text() == records.read_text()
+def test_records_give_the_table_of_the_folders(tmp_path):
+    for seed, rsum in enumerate((200.004, 204.0, 211.012345)):
+        write_run(tmp_path / "runs" / f"bow{seed}", "bow", seed, rsum)
+    records, again = tmp_path / "runs.csv", tmp_path / "again.csv"
+    asked = ["--group", "model.encoder", "--columns", "dev.rsum,test.aR@1,seconds"]
+    tables = tmp_path / "a.csv", tmp_path / "b.csv"
+    runs = str(tmp_path / "runs")
+    assert main([runs, *asked, "--records", str(records), "--csv", str(tables[0])]) == 0
+    assert main([str(records), *asked, "--records", str(again), "--csv", str(tables[1])]) == 0
+    assert tables[0].read_text() == tables[1].read_text()
+    assert again.read_text() == records.read_text()
+    assert records.read_text().splitlines()[0] == "model.encoder,seed,dev.rsum,test.aR@1,seconds"
     assert [row["seed"] for row in table(records)] == ["0", "1", "2"]
-    assert [row["dev.rsum"] for row in table(records)] == ["200", "204", "211"]
+    assert [row["dev.rsum"] for row in table(records)] == ["200.004", "204", "211.012345"]
 
 
 def test_records_beside_new_runs(runs, tmp_path):
@@ -104,30 +107,44 @@ def test_records_beside_new_runs(runs, tmp_path):
     assert main([str(runs), *asked, "--records", str(records)]) == 0
     write_run(tmp_path / "new" / "bow3", "bow", 3, 213.0)
     write_run(tmp_path / "new" / "bow2", "bow", 2, 211.0)
-    assert main([str(records), str(tmp_path / "new"), *asked, "--csv", str(grouped)]) == 0
+    write_run(tmp_path / "new" / "bow1", "bow", 1, None)  # begun anew
+    places = [str(records), str(tmp_path / "new"), str(records)]
+    assert main([*places, *asked, "--csv", str(grouped)]) == 0
     assert [(row["runs"], row["dev.rsum"]) for row in table(grouped)] == [
-        ("1/1", "250.0"), ("4/4", "207.0"),
+        ("1/1", "250.0"), ("4/5", "207.0"),
     ]  # fmt: skip
 
 
-def test_records_without_group_keys_are_grouped_by_what_differs(runs, tmp_path):
-    records = tmp_path / "runs.csv"
-    assert main([str(runs), "--group", "model.encoder", "--records", str(records)]) == 0
-    assert main([str(records), "--csv", str(tmp_path / "t.csv")]) == 0
-    assert [row["model.encoder"] for row in table(tmp_path / "t.csv")] == ["gru", "bow"]
+def test_records_beside_runs_of_another_recipe(runs, tmp_path):
+    """Also where the table's keys do not tell them apart."""
+    records, grouped = tmp_path / "runs.csv", tmp_path / "t.csv"
+    bow = ["--filter", "model.encoder=bow", "--group", "seed"]
+    assert main([str(runs), *bow, "--records", str(records)]) == 0
+    write_run(tmp_path / "new" / "gru0", "gru", 0, 250.0)
+    other = tmp_path / "new" / "bow0"
+    write_run(other, "bow", 0, 300.0)
+    (other / "overrides.json").write_text('["model.encoder=bow", "seed=0", "model.dim=5"]')
+    (other / "config.yaml").write_text("seed: 0\nmodel: {encoder: bow, dim: 5}\n")
+    assert main([str(records), str(tmp_path / "new"), "--csv", str(grouped)]) == 0
+    assert [(row["model.encoder"], row["model.dim"], row["runs"]) for row in table(grouped)] == [
+        ("bow", "5", "1/1"), ("gru", "", "1/1"), ("bow", "", "3/3"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "message"),
     [
-        ("a,b\n1,2\n", "does not hold runs"),
-        ("seed,dev.rsum\n1,many\n", "t.csv:2, dev.rsum: 'many' is not a number"),
-        ("seed,dev.rsum\n1\n", "t.csv:2 has more or fewer cells"),
-        ("seed,dev.rsum\n1,2,3\n", "t.csv:2 has more or fewer cells"),
+        (b"a,b\n1,2\n", "does not hold runs"),
+        (b"", "does not hold runs"),
+        (b"SQLite format 3\0\xff\xfe", "does not hold runs"),
+        (b"seed,dev.rsum\n", "No run in"),
+        (b"seed,dev.rsum\n1,many\n", "t.csv:2, dev.rsum: 'many' is not a number"),
+        (b"seed,dev.rsum\n1\n", "t.csv:2 has 1 cells, and the first line 2"),
+        (b"seed,dev.rsum\n1,2,3\n", "t.csv:2 has 3 cells, and the first line 2"),
     ],
 )
-def test_files_that_are_no_records(tmp_path, capsys, text, message):
-    (tmp_path / "t.csv").write_text(text)
+def test_files_that_are_no_records(tmp_path, capsys, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
     assert main([str(tmp_path / "t.csv")]) == 1
     assert message in capsys.readouterr().err
 
@@ -135,7 +152,7 @@ def test_files_that_are_no_records(tmp_path, capsys, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "No folder nowhere"),
+        (["nowhere"], "No folder or file nowhere"),
         (["--filter", "model.dim=3"], "no run has the config key 'model.dim'"),
         (["--group", "loss"], "No run has the config key 'loss'"),
         (["--sort", "test.x"], "no finished run has 'test.x'"),

@@ -4,7 +4,7 @@
   for its captions (the repeats are verified and kept once), or one row an image;
 - VSE++'s `{root}/{name}_precomp/{split}_caps.txt` and `_ims.npy` (or `{root}/{name}/…`);
 - either with an `_images.txt` beside: a file name an image, or a file name a caption, which admits
-  any number of captions an image.
+  any number of captions an image; and, for COCO, a `_caption_ids.txt`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from importlib import import_module
 from importlib.util import find_spec
@@ -53,11 +53,9 @@ def eccv_metrics(
     known = np.flatnonzero(np.isin(caption_ids, np.asarray(truth.coco_ids)))
     if len(known) < len(caption_ids):
         captions, caption_ids = captions[known.tolist()], caption_ids[known]
-    truths = [truth.eccv_gts, truth.cxc_gts]
-    _check_queries(truths, "i2t", image_ids, "image")
-    _check_queries(truths, "t2i", caption_ids, "caption")
-    retrieved_captions = best_captions(images, captions, _depth(truths, "i2t"), similarity)[1]
-    retrieved_images = best_images(images, captions, _depth(truths, "t2i"), similarity)[1]
+    _check_queries(truth, image_ids, caption_ids)
+    retrieved_captions = best_captions(images, captions, _depth(truth, "i2t"), similarity)[1]
+    retrieved_images = best_images(images, captions, _depth(truth, "t2i"), similarity)[1]
     # its progress bars cannot be turned off
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -76,19 +74,24 @@ def eccv_metrics(
 
 
 def eccv_applies(data: str, split: Split) -> bool:
-    """Whether these figures can be had: COCO's test set with ids of its captions, the package."""
-    there = split.files.caption_ids.is_file()
-    return data == "coco" and split.name == "test" and there and bool(find_spec("eccv_caption"))
+    """Whether these figures can be had: of COCO's test set, with ids of its captions and the
+    package there."""
+    if data != "coco" or split.name != "test" or not split.files.caption_ids.is_file():
+        return False
+    return find_spec("eccv_caption") is not None
 
 
 def coco_ids(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """COCO's ids of a split's images (n_images,), from the numbers that end their file names, and
-    of its captions (n_captions,), from the file that `python -m vse_exp.prepare` writes."""
+    of its captions (n_captions,), from the file that `python -m vse_exp.prepare` writes.
+
+    UserError where the file or `eccv_caption` is missing, and where ids of its queries are.
+    """
     path = split.files.caption_ids
     if split.image_names is None or not path.is_file():
         raise UserError(
             f"ECCV Caption needs {path} and the images' names: make the data set of COCO's or "
-            "Karpathy's JSON by `python -m vse_exp.prepare`, or leave out eccv=true."
+            "Karpathy's JSON by `python -m vse_exp.prepare`."
         )
     captions = read_lines(path)
     if len(captions) != len(split.captions):
@@ -99,13 +102,13 @@ def coco_ids(split: Split) -> tuple[np.ndarray, np.ndarray]:
     for name, found in zip(split.image_names, images, strict=True):
         if found is None:
             raise UserError(f"{name}: no COCO image id, a number, ends this name.")
+    image_ids = np.array([int(found[1]) for found in images if found is not None])
     try:
-        return (
-            np.array([int(found[1]) for found in images if found is not None]),
-            np.array([int(number) for number in captions]),
-        )
+        caption_ids = np.array([int(number) for number in captions])
     except ValueError as error:
         raise UserError(f"{path}: {error}; it needs a number a line.") from error
+    _check_queries(_benchmark(), image_ids, caption_ids)
+    return image_ids, caption_ids
 
 
 def _benchmark() -> Any:
@@ -127,22 +130,22 @@ def _check_ids(ids: np.ndarray, rows: Tensor, what: str) -> None:
         )
 
 
-def _check_queries(
-    truths: list[Mapping[str, Mapping[int, Any]]], direction: str, ids: np.ndarray, what: str
-) -> None:
-    queries = set().union(*(truth[direction] for truth in truths))
-    missing = sorted(queries.difference(ids.tolist()))
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(queries)} {what} ids of the benchmark are not among those "
-            f"given (such as {missing[0]}): evaluate all of COCO's 5K test set with COCO's ids."
-        )
+def _check_queries(truth: Any, image_ids: np.ndarray, caption_ids: np.ndarray) -> None:
+    """UserError where some query of the ground truths is not among these."""
+    for direction, ids, what in (("i2t", image_ids, "image"), ("t2i", caption_ids, "caption")):
+        queries = {*truth.eccv_gts[direction], *truth.cxc_gts[direction]}
+        missing = sorted(queries.difference(ids.tolist()))
+        if missing:
+            raise UserError(
+                f"{len(missing)} of {len(queries)} {what} ids of ECCV Caption and CxC are not "
+                f"among those given (such as {missing[0]}): evaluate all of COCO's 5K test set."
+            )
 
 
-def _depth(truths: list[Mapping[str, Mapping[int, Any]]], direction: str) -> int:
+def _depth(truth: Any, direction: str) -> int:
     """How many items must be retrieved: as many as a query has right ones at most."""
-    right = (len(set(items)) for truth in truths for items in truth[direction].values())
-    return max(*RECALLS, *right)
+    rights = [*truth.eccv_gts[direction].values(), *truth.cxc_gts[direction].values()]
+    return max(*RECALLS, *(len(set(items)) for items in rights))
 
 
 def _lists(queries: np.ndarray, items: np.ndarray, best: Tensor) -> dict[int, list[int]]:

@@ -60,6 +60,11 @@ def drop_captions(files: FeatureFiles, left_out: Collection[str]) -> int:
     rows = [number * each + i for number in kept for i in range(each)]
     if files.caption_ids.is_file():
         ids = _lines(files.caption_ids)
+        if len(ids) != len(captions):
+            raise UserError(
+                f"{files.caption_ids} has {len(ids)} lines for {len(captions)} captions: remove "
+                "it, or make the data set anew."
+            )
         _write_lines(files.caption_ids, [ids[row] for row in rows])
     _write_lines(files.captions, [captions[row] for row in rows])
     _write_lines(files.images, [names[number] for number in kept])

@@ -8,12 +8,15 @@ from vse_exp.errors import UserError
 
 
 def find_device(name: str | torch.device) -> torch.device:
-    """The device of that name, `auto` a GPU if there is one. UserError where it is not there."""
+    """The device of that name, `auto` a GPU if there is one. UserError where it cannot be used."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} is not there: choose auto, cpu or cuda.") from error
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"device={name} cannot be used ({reason}): choose auto, cpu or cuda."
+        ) from error
     return device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from vse_exp.runs.records import read_records, same_run
 from vse_exp.runs.run import Run
 
 
-def collect_runs(places: Iterable[str | Path]) -> list[Run]:
-    """All runs in or below the given folders, in order of their paths, and those of CSV files of
-    records; of a record and a folder of the same run, the folder.
+def collect_runs(places: Sequence[str | Path]) -> list[Run]:
+    """All runs in or below the given folders, in order of their paths, and those of files of
+    records. A run that is there twice counts once: its finished folder, else its first record.
 
     UserError where a place is missing or none holds a run.
     """
@@ -28,14 +28,24 @@ def collect_runs(places: Iterable[str | Path]) -> list[Run]:
             records += read_records(place)
             continue
         if not place.is_dir():
-            raise UserError(f"No folder {place}: give run folders, or folders that hold them.")
+            raise UserError(
+                f"No folder or file {place}: give run folders, folders that hold them, or files of "
+                "summarize --records."
+            )
         for config in sorted(place.rglob("config.yaml")):
             if (config.parent / "overrides.json").is_file():
                 found[config.parent] = None
     runs = [_read(path) for path in found]
-    runs += [record for record in records if not any(same_run(record, run) for run in runs)]
+    finished = [run for run in runs if run.status == "finished"]
+    for record in records:
+        if not any(same_run(record, run) for run in finished):
+            finished.append(record)
+            runs.append(record)
     if not runs:
-        raise UserError("No run in these folders: a run holds a config.yaml and overrides.json.")
+        raise UserError(
+            f"No run in {', '.join(map(str, places))}: a run's folder holds a config.yaml and "
+            "overrides.json."
+        )
     return runs
 
 

@@ -16,60 +16,58 @@ from vse_exp.runs.run import Run
 def write_records(
     path: Path, runs: Sequence[Run], keys: Sequence[str], metrics: Sequence[str]
 ) -> None:
-    """One line a finished run: the config keys and the seed, then the figures as they are."""
-    columns = [*dict.fromkeys([*keys, "seed"]), *metrics]
+    """One line a finished run: the config keys, those asked for on any command line among them,
+    `seed` as the last of them, and then the figures."""
+    asked = [key for run in runs for key in run.recipe]
+    columns = [key for key in dict.fromkeys([*keys, *asked]) if key != "seed"] + ["seed"]
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *metrics])
     for run in runs:
         if run.status == "finished":
-            row = {key: _cell(run.setting(key)) for key in columns if not _is_figure(key)}
-            writer.writerow(row | {metric: _figure(run.value(metric)) for metric in metrics})
+            figures = (run.value(metric) for metric in metrics)
+            cells = ("" if figure is None else f"{figure:.10g}" for figure in figures)
+            writer.writerow([*(_cell(run.setting(key)) for key in columns), *cells])
     write_text(path, text.getvalue())
 
 
 def read_records(path: Path) -> list[Run]:
     """The runs of such a file. UserError for a line that is not one run's, naming it."""
-    with open(path, newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        columns = reader.fieldnames or []
-        if "seed" not in columns or not any(_is_figure(column) for column in columns):
-            raise UserError(f"{path} does not hold runs: write it with summarize --records.")
-        return [_run(f"{path}:{reader.line_num}", row) for row in reader]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines)
+            columns = next(reader, [])
+            if "seed" not in columns:
+                raise UserError(f"{path} does not hold runs: write it with summarize --records.")
+            return [_run(f"{path}:{reader.line_num}", columns, cells) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{path} does not hold runs ({error}): write it with summarize --records."
+        ) from error
 
 
-def same_run(record: Run, run: Run) -> bool:
-    """Whether all that the record says of its run's settings holds of `run`."""
-    return all(_cell(run.setting(key)) == _cell(value) for key, value in record.config.items())
+def same_run(record: Run, other: Run) -> bool:
+    """Whether both are of one configuration and seed, as far as records tell."""
+    keys = {*record.config, *other.recipe}
+    return all(_cell(record.setting(key)) == _cell(other.setting(key)) for key in keys)
 
 
-def _run(place: str, row: dict[str, Any]) -> Run:
-    config: dict[str, Any] = {}
+def _run(place: str, columns: Sequence[str], cells: Sequence[str]) -> Run:
+    if len(cells) != len(columns):
+        raise UserError(f"{place} has {len(cells)} cells, and the first line {len(columns)}.")
+    n_keys = columns.index("seed") + 1
+    config = {key: cell or None for key, cell in zip(columns[:n_keys], cells, strict=False)}
     results: dict[str, Any] = {}
-    for column, cell in row.items():
-        if column is None or cell is None:
-            raise UserError(f"{place} has more or fewer cells than the first line names columns.")
-        if not _is_figure(column):
-            config[column] = cell or None
-        elif cell:
-            try:
-                figure = float(cell)
-            except ValueError as error:
-                raise UserError(f"{place}, {column}: {cell!r} is not a number.") from error
-            split, dot, metric = column.partition(".")
-            (results.setdefault(split, {}) if dot else results)[metric or split] = figure
-    asked = {key: value for key, value in config.items() if value is not None}
+    for column, cell in zip(columns[n_keys:], cells[n_keys:], strict=True):
+        try:
+            figure = float(cell) if cell else None
+        except ValueError as error:
+            raise UserError(f"{place}, {column}: {cell!r} is not a number.") from error
+        split, dot, metric = column.partition(".")
+        (results.setdefault(split, {}) if dot else results)[metric or split] = figure
+    asked = {key: cell for key, cell in config.items() if cell is not None}
     return Run(Path(place), config, asked, results, "finished")
-
-
-def _is_figure(column: str) -> bool:
-    """Every other column is a config key."""
-    return column.startswith(("dev.", "test.")) or column in ("parameters", "seconds")
 
 
 def _cell(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _figure(figure: float | None) -> str:
-    return "" if figure is None else f"{figure:.2f}".rstrip("0").rstrip(".")

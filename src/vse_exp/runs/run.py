@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# keys that differ between runs of one configuration
+_OF_A_RUN = ("seed", "paths.", "logger.", "resume", "progress", "disp_freq")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -27,6 +30,11 @@ class Run:
     def setting(self, key: str) -> Any:
         """The value of a config key, or of a config group that was chosen (`data`, `loss`)."""
         return self.config.get(key, self.overrides.get(key))
+
+    @property
+    def recipe(self) -> dict[str, str]:
+        """What was asked for, without what may differ between runs of one configuration."""
+        return {k: value for k, value in self.overrides.items() if not k.startswith(_OF_A_RUN)}
 
     def value(self, metric: str) -> float | None:
         """A figure of the results by dotted name, e.g. `dev.rsum`, `test.aR@1`, `seconds`."""

@@ -22,9 +22,6 @@ METRICS = (
 
 SHORT = ("dev.rsum", "test.rsum", "test.aR@1", "test.sR@1")
 
-# keys that differ between runs of one configuration
-_OF_A_RUN = ("seed", "paths.", "logger.", "resume", "progress", "disp_freq")
-
 
 @dataclass(frozen=True)
 class Group:
@@ -59,12 +56,8 @@ def group_runs(runs: Sequence[Run], keys: Sequence[str] = ()) -> list[Group]:
     for key in keys:
         if all(run.setting(key) is None for run in runs):
             raise UserError(f"No run has the config key {key!r} (--group).")
-    asked = dict.fromkeys(key for run in runs for key in run.overrides)
-    chosen = keys or [
-        key
-        for key in asked
-        if not key.startswith(_OF_A_RUN) and len({str(run.setting(key)) for run in runs}) > 1
-    ]
+    asked = dict.fromkeys(key for run in runs for key in run.recipe)
+    chosen = keys or [key for key in asked if len({str(run.setting(key)) for run in runs}) > 1]
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(str(run.setting(key)) for key in chosen), []).append(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,16 @@ from vse_exp.lightning.training import train
 
 
 def read_offline_run(file: Path) -> dict[str, list[Any]]:
+    """Records of a finished run. W&B's own process writes the last of them when it comes to it."""
+    for _ in range(600):
+        records = read_records(file)
+        if "exit" in records:
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"{file} has not been finished in a minute")
+
+
+def read_records(file: Path) -> dict[str, list[Any]]:
     """Records of a `.wandb` file by kind: LevelDB's log format, a protobuf a record."""
     from wandb.proto.wandb_internal_pb2 import Record
 

@@ -126,6 +126,15 @@ def coco(tmp_path: Path, capsys: pytest.CaptureFixture) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture
+def trained(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> list[str]:
+    """What evaluates a short training on that set."""
+    data = ["data=coco", f"paths.data_dir={coco}"]
+    small = ["max_epochs=1", "model.dim=4", "model.mlp_hidden=4", f"paths.run_dir={tmp_path}/run"]
+    run_command(train.main, *data, *small, capsys=capsys)
+    return [*data, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "intervals=false"]
+
+
 def test_ids_of_a_prepared_set(coco: Path, given: SimpleNamespace) -> None:
     split = load_split_from_config({"name": "coco", "root": coco}, "test")
     image_ids, caption_ids = coco_ids(split)
@@ -147,38 +156,30 @@ def test_ids_of_a_prepared_set(coco: Path, given: SimpleNamespace) -> None:
 
 
 def test_the_command_gives_the_figures(
-    coco: Path, given: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
+    trained: list[str], given: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    run = ["data=coco", f"paths.data_dir={coco}"]
-    small = ["max_epochs=1", "model.dim=4", "model.mlp_hidden=4", f"paths.run_dir={tmp_path}/run"]
-    run_command(train.main, *run, *small, capsys=capsys)
-    run.append(f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
-    asked = [*run, "eccv=true", "intervals=false", f"output={tmp_path}/out.json"]
+    asked = [*trained, "eccv=true", f"output={tmp_path}/out.json"]
     out = run_command(evaluate.main, *asked, capsys=capsys).out
     assert "ECCV mAP@R" in out
     assert json.loads((tmp_path / "out.json").read_text())["cxc_aR@5"] == 25
-    said = run_command(evaluate.main, *run, "eccv=false", capsys=capsys)
+    said = run_command(evaluate.main, *trained, "eccv=false", capsys=capsys)
     assert "ECCV" not in said.out + said.err
     refused = run_command(evaluate.main, *asked, "rerank=csls", capsys=capsys, code=1)
     assert "leave out rerank, or eccv" in refused.err
     refused = run_command(evaluate.main, *asked, "split=dev", capsys=capsys, code=1)
     assert "3 of 3 image ids of ECCV Caption and CxC are not among those given" in refused.err
-    refused = run_command(evaluate.main, *run, "eccv=flase", capsys=capsys, code=1)
+    refused = run_command(evaluate.main, *trained, "eccv=flase", capsys=capsys, code=1)
     assert "eccv=flase: choose true, false or null" in refused.err
 
 
 def test_the_command_gives_them_unasked_where_it_can(
-    coco: Path, given: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
+    coco: Path, trained: list[str], given: SimpleNamespace, capsys: pytest.CaptureFixture
 ) -> None:
-    run = ["data=coco", f"paths.data_dir={coco}"]
-    small = ["max_epochs=1", "model.dim=4", "model.mlp_hidden=4", f"paths.run_dir={tmp_path}/run"]
-    run_command(train.main, *run, *small, capsys=capsys)
-    run += [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "intervals=false"]
     sys.modules["eccv_caption"].__spec__ = SimpleNamespace()  # as of one that is installed
-    assert "CxC R@5" in run_command(evaluate.main, *run, capsys=capsys).out
-    said = run_command(evaluate.main, *run, "rerank=csls", capsys=capsys)
+    assert "CxC R@5" in run_command(evaluate.main, *trained, capsys=capsys).out
+    said = run_command(evaluate.main, *trained, "rerank=csls", capsys=capsys)
     assert "CxC" not in said.out + said.err
     (coco / "coco/coco_test_caption_ids.txt").write_text("1\n2\n3\n4\n5\n6\n")
-    said = run_command(evaluate.main, *run, capsys=capsys)
+    said = run_command(evaluate.main, *trained, capsys=capsys)
     assert "CxC" not in said.out
     assert said.err.startswith("No figures of ECCV Caption (eccv=false says nothing): ")

@@ -69,8 +69,8 @@ class Journal:
         self.done: dict[int, Skipped] = self._read()
         write_text(self._journal_path, "".join(map(self._line, self.done)))
         # written through a handle: a full disk is an error there, and a crash in a map
-        self._data: IO[bytes] = open(self._rows_path, "r+b")  # noqa: SIM115
-        self._lines: IO[str] = open(self._journal_path, "a", encoding="utf-8")  # noqa: SIM115
+        self._data: IO[bytes] = open(self._rows_path, "r+b")  # noqa: SIM115 (held open)
+        self._lines: IO[str] = open(self._journal_path, "a", encoding="utf-8")  # noqa: SIM115 (held open)
 
     @property
     def _rows_path(self) -> Path:
@@ -182,7 +182,7 @@ def different_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 def _lock(folder: Path) -> IO[str]:
     """Hold `folder` for this process until it ends, however it does."""
-    file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115
+    file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 (held open)
     with contextlib.suppress(ImportError):  # not on Windows
         import fcntl
 

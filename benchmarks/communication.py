@@ -28,12 +28,12 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.evaluation.metric import RetrievalMetric
-from vse_exp.lightning.distributed import gather_batch
 from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.text.vocabulary import Vocabulary
+from vse_exp.training.distributed import gather_batch
 
 WORDS, DIM_IMAGE, BATCH, LENGTH, STEPS = 2000, 512, 64, 12, 5
 IMAGES, CAPTIONS = 200, 1000

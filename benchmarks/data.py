@@ -31,7 +31,7 @@ from benchmarks.machine import status
 from vse_exp.data.buckets import LengthBuckets
 from vse_exp.data.layouts import find_files, load_split
 from vse_exp.data.loading import pair_loader
-from vse_exp.data.vocabulary import Vocabulary
+from vse_exp.text.vocabulary import Vocabulary
 
 SIZES = {"quick": (200, 1000), "f8k": (6000, 30_000), "f30k": (29_000, 145_000)}
 SIZES["coco"] = 113_287, 566_435

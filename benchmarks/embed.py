@@ -26,10 +26,10 @@ import torch
 
 from benchmarks.encoders import DIM, ENCODERS, encode_plainly, flickr8k_captions
 from benchmarks.machine import status
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.models.checkpoint import load_model, save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.text.vocabulary import Vocabulary
 
 PLAIN = 2000
 """Captions that the plain loop encodes."""

@@ -27,12 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from vse_exp.data.buckets import LengthBuckets
-from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
 from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.rnn import Recurrent
 from vse_exp.models.vse import VSE
 from vse_exp.models.words import WordEncoder
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 BATCH, DIM, DIM_WORD = 128, 1024, 300
 BLOCK = 5000

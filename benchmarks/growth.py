@@ -25,10 +25,10 @@ from benchmarks.encoders import Step, build, flickr8k_captions
 from benchmarks.evaluation import CAPTIONS, embeddings
 from benchmarks.machine import status
 from vse_exp.data.buckets import LengthBuckets
-from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
 from vse_exp.evaluation.ranks import retrieval_ranks
 from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.search import search
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 SCALES = (1, 2, 4, 8)
 Work = tuple[float, Callable[[], Any]]

@@ -34,8 +34,8 @@ import vse_exp.train  # noqa: F401  (registers the resolver of conf/train.yaml)
 from benchmarks.encoders import BATCH, DIM, ENCODERS, flickr8k_captions
 from vse_exp.cli import config_dir
 from vse_exp.data.loading import PairBatch
-from vse_exp.lightning.module import RetrievalModule
-from vse_exp.lightning.training import train
+from vse_exp.training.fit import train
+from vse_exp.training.module import RetrievalModule
 
 CAPTIONS_PER_IMAGE = 5
 WARM_UP = 5

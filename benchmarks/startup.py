@@ -59,8 +59,8 @@ def _prepare(folder: Path) -> None:
     """A checkpoint as large as one of Flickr8k, and a data set where there is none."""
     from benchmarks.encoders import build, flickr8k_captions
     from benchmarks.loop import write_dataset
-    from vse_exp.data.vocabulary import Vocabulary
     from vse_exp.models.checkpoint import save_model
+    from vse_exp.text.vocabulary import Vocabulary
 
     captions = flickr8k_captions()
     save_model(build("bow", 1280, Vocabulary.build(captions)), folder / "model.ckpt")
@@ -116,14 +116,15 @@ def _train(folder: str) -> None:
     import torch  # noqa: F401
 
     mark("torch")
-    from vse_exp.lightning.imports import import_lightning
+    from vse_exp.training.imports import import_lightning
 
     import_lightning()
     mark("Lightning")
     from lightning.pytorch import Trainer
 
-    from vse_exp.lightning import building, training
-    from vse_exp.lightning.progress import TrainingLog
+    from vse_exp.training import building
+    from vse_exp.training import fit as training
+    from vse_exp.training.log import TrainingLog
 
     mark("vse_exp")
 

@@ -152,7 +152,7 @@ def test_a_sweep_refuses_processes_that_would_sweep_again(tiny, tmp_path, monkey
 
 
 def test_an_interruption_stops_a_sweep(tiny, tmp_path, monkeypatch, capfd):
-    from vse_exp.lightning import training
+    from vse_exp.training import fit as training
 
     def interrupted(cfg, *_):
         raise Interrupted(f"Interrupted in seed {cfg.seed}")

@@ -15,9 +15,9 @@ import vse_exp.train  # noqa: F401  (registers a resolver)
 from conftest import WORDS, write_dataset
 from text_model import write_text_model
 from vse_exp.cli import config_dir
-from vse_exp.lightning.training import train
 from vse_exp.models.checkpoint import load_model
 from vse_exp.models.config import ModelConfig
+from vse_exp.training.fit import train
 
 CONF = config_dir()
 ENTRIES = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "entry")

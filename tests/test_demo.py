@@ -24,15 +24,15 @@ from browser import FLAGS, chromium
 from conftest import random_captions
 from vse_exp.data.scenes import prepare_scenes
 from vse_exp.data.scenes.export import write_pictures
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.demo import _check_host, _listen
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.pages.demo import Demo, Limits, picture_type
 from vse_exp.retrieval import Gallery, Retriever, build_gallery
-from vse_exp.retrieval.demo import Demo, Limits, picture_type
 from vse_exp.retrieval.pictures import open_thumbnails
+from vse_exp.text.vocabulary import Vocabulary
 
 HOSTILE = (
     "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
@@ -82,7 +82,7 @@ def port(demo: Demo) -> Iterator[int]:
     """Port of a running demo."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `demo`")
     pytest.importorskip("starlette", reason="needs the extra `demo`")
-    from vse_exp.retrieval.server import build_app
+    from vse_exp.pages.server import build_app
 
     listener = _listen("127.0.0.1", 0)
     app = build_app(demo, {"127.0.0.1", "localhost"})

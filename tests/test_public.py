@@ -8,8 +8,8 @@ import sys
 import numpy as np
 
 import vse_exp
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.models.config import ModelConfig
+from vse_exp.text.vocabulary import Vocabulary
 
 
 def test_every_public_name_is_there() -> None:

@@ -16,16 +16,16 @@ from PIL import Image
 from browser import dump_dom
 from conftest import WORDS, random_features
 from vse_exp.data.layouts import Split, find_files, load_split
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.evaluation.evaluator import embed_split
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.pages.histogram import rank_counts, rank_histogram
+from vse_exp.pages.report import write_report
 from vse_exp.report import main
-from vse_exp.retrieval.histogram import rank_counts, rank_histogram
 from vse_exp.retrieval.pictures import open_thumbnails
-from vse_exp.retrieval.report import write_report
+from vse_exp.text.vocabulary import Vocabulary
 
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)> & \u2028"
 IMAGES, PER_IMAGE = 40, 2

@@ -18,12 +18,12 @@ from browser import dump_dom
 from commands import run_command
 from conftest import random_captions, random_features, write_dataset
 from vse_exp import index, retrieve
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_model, save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.queries import read_queries, verbatim
+from vse_exp.text.vocabulary import Vocabulary
 
 HOSTILE = "<script>document.title = 'taken'</script>"
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.text.vocabulary import Vocabulary
 
 HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "timm", "torchvision", "transformers", "wandb"}
 

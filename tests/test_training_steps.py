@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from vse_exp.compat.original import from_state_dict, to_state_dict
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import OriginalAdam, clip_grad_norm
+from vse_exp.text.vocabulary import Vocabulary
 
 STEPS = 12
 

@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
     try:
         import uvicorn
 
-        from vse_exp.retrieval.server import build_app
+        from vse_exp.pages.server import build_app
     except ImportError as error:
         raise UserError(f"The demo needs {error.name}: pip install 'vse_exp[demo]'.") from error
 
@@ -48,9 +48,9 @@ def main(cfg: DictConfig) -> None:
 
 def _build_demo(config: dict[str, Any]) -> Any:
     from vse_exp.models.checkpoint import load_model
+    from vse_exp.pages.demo import Demo, Limits
     from vse_exp.retrieval.captioning import Retriever
     from vse_exp.retrieval.collection import gallery_from_config
-    from vse_exp.retrieval.demo import Demo, Limits
     from vse_exp.retrieval.gallery import open_gallery
     from vse_exp.retrieval.pictures import open_thumbnails
 

@@ -96,7 +96,7 @@ def _listed(path: Path) -> list[Path]:
 
 def _vectors(path: Path) -> np.ndarray:
     """A memory map of the rows of a file; a file of one vector is one row."""
-    from vse_exp.data.features import open_features
+    from vse_exp.images.features import open_features
 
     return open_features(path, single=True)
 

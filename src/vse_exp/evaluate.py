@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.rank_files import Ranks, write_ranks
     from vse_exp.evaluation.rerank import find_rerank
     from vse_exp.evaluation.statistics import bootstrap_intervals
-    from vse_exp.lightning.tables import eccv_table, results_table
+    from vse_exp.evaluation.tables import eccv_table, results_table
     from vse_exp.models.checkpoint import load_model
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)

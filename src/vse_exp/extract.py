@@ -11,14 +11,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import hydra_entry
+from vse_exp.device import find_device
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
 from vse_exp.images.extraction import Extraction, Settings, extract_features
-from vse_exp.images.progress import image_progress
 from vse_exp.images.provenance import FeatureFiles
 from vse_exp.images.sources import open_pictures
-from vse_exp.models.device import find_device
+from vse_exp.progress import image_progress
 
 
 @hydra_entry("extract")

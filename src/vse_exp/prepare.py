@@ -11,7 +11,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from vse_exp.annotations import (
+from vse_exp.cli import hydra_entry
+from vse_exp.data.annotations import (
     Annotations,
     WrittenSplit,
     assign_fractions,
@@ -22,8 +23,7 @@ from vse_exp.annotations import (
     read_annotations,
     write_splits,
 )
-from vse_exp.annotations.flickr import find_split_lists, read_split_lists
-from vse_exp.cli import hydra_entry
+from vse_exp.data.annotations.flickr import find_split_lists, read_split_lists
 from vse_exp.errors import UserError
 from vse_exp.files import write_text
 from vse_exp.images.sources import locate, open_pictures, read_names
@@ -107,7 +107,7 @@ def _tokenizer(name: str) -> Callable[[str], str]:
     if name == "none":
         return lambda caption: caption
     if name == "ptb":
-        from vse_exp.data.ptb import ptb_tokenize
+        from vse_exp.text.ptb import ptb_tokenize
 
         return lambda caption: " ".join(ptb_tokenize(caption))
     raise UserError(f"Unknown tokenize={name}: choose none or ptb.")

@@ -16,8 +16,8 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.data.picture_splits import find_pictures
     from vse_exp.evaluation.evaluator import load_split_for
     from vse_exp.models.checkpoint import load_model
+    from vse_exp.pages.report import write_report
     from vse_exp.retrieval.pictures import open_thumbnails
-    from vse_exp.retrieval.report import write_report
 
     if cfg.k < 1:
         raise UserError(f"k={cfg.k}: show at least one result of each query.")

@@ -18,9 +18,9 @@ def _retrieve(cfg: DictConfig) -> None:
     from vse_exp.files import write_json
     from vse_exp.images.provenance import feature_record, require_compatible
     from vse_exp.models.checkpoint import load_model
+    from vse_exp.pages.writing import write_results
     from vse_exp.retrieval.captioning import Retriever
     from vse_exp.retrieval.collection import find_gallery
-    from vse_exp.retrieval.pages import write_results
     from vse_exp.retrieval.pictures import open_thumbnails
 
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)

@@ -9,7 +9,7 @@ from vse_exp.cli import hydra_entry
 
 
 def _run_name() -> str:
-    from vse_exp.lightning.run_folder import run_name
+    from vse_exp.runs.folder import run_name
 
     if not HydraConfig.initialized():
         return "train/composed"
@@ -31,14 +31,14 @@ OmegaConf.register_new_resolver("run_group", _run_group, use_cache=False, replac
 @hydra_entry("train")
 def main(cfg: DictConfig) -> float:
     if not cfg.callbacks:  # which may use any of torchmetrics
-        from vse_exp.lightning.imports import import_lightning
+        from vse_exp.training.imports import import_lightning
 
         import_lightning()
     from lightning.pytorch.utilities import rank_zero_only
 
-    from vse_exp.lightning.multirun import run_job
-    from vse_exp.lightning.tables import print_results
-    from vse_exp.lightning.training import train
+    from vse_exp.evaluation.tables import print_results
+    from vse_exp.training.fit import train
+    from vse_exp.training.multirun import run_job
 
     results = run_job(cfg, lambda: train(cfg, list(HydraConfig.get().overrides.task)))
     if results is None:

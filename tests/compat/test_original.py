@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from vse_exp.compat.original import load_original, write_original
-from vse_exp.compat.unpickling import load_data
-from vse_exp.data.vocabulary import UNK, Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_model, save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.text.vocabulary import UNK, Vocabulary
+from vse_exp.unpickling import load_data
 
 
 @pytest.fixture(params=["small_gru", "small_bow"])

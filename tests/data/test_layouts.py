@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from conftest import random_captions, random_features
-from vse_exp.data.features import ImageFeatures, check_rows
 from vse_exp.data.layouts import Split, find_files, given_files, load_split
 from vse_exp.errors import UserError
+from vse_exp.images.features import ImageFeatures, check_rows
 
 
 def write(

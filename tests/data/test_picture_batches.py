@@ -13,8 +13,8 @@ from vse_exp.data.layouts import Split, SplitFiles
 from vse_exp.data.loading import pair_loader
 from vse_exp.data.pictures import Augmentation, PictureRows
 from vse_exp.data.scenes.sampling import scene_name
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.text.vocabulary import Vocabulary
 
 IMAGES, EACH = 6, 5
 

@@ -89,7 +89,7 @@ def test_sizes_that_do_not_fit(problem: Problem, protocol: str, n_images: int, w
 
 @pytest.mark.parametrize("similarity", ["cosine", "order"])
 def test_an_ensemble_scores_the_mean(similarity: str) -> None:
-    from vse_exp.evaluation.similarity import SIMILARITIES
+    from vse_exp.similarity import SIMILARITIES
 
     random = np.random.default_rng(0)
     sizes = (3, 5, 2)

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from vse_exp.data.features import check_rows, open_features
 from vse_exp.errors import UserError
 from vse_exp.images.encoding import picture_features
 from vse_exp.images.extraction import Settings, extract_features
+from vse_exp.images.features import check_rows, open_features
 from vse_exp.images.sources import open_pictures
 
 BATCH = Settings(batch_size=4)

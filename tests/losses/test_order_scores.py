@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from vse_exp.evaluation.similarity import find_similarity
 from vse_exp.losses import order as order_module
 from vse_exp.losses.order import order_scores
+from vse_exp.similarity import find_similarity
 
 
 def test_equals_the_similarity_of_evaluation_in_any_blocks(monkeypatch):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vse_exp.data.vocabulary import PAD
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.rnn import Recurrent
 from vse_exp.models.sentence import build_sentence_encoder
+from vse_exp.text.vocabulary import PAD
 
 
 def encoder_of(vocab_size: int, **options: object) -> Recurrent:

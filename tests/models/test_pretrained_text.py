@@ -11,7 +11,6 @@ import torch
 from torch.nn.functional import normalize
 
 from text_model import write_text_model
-from vse_exp.data.subwords import SubwordVocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_model, save_model
 from vse_exp.models.config import ModelConfig
@@ -19,6 +18,7 @@ from vse_exp.models.pretrained_text import PretrainedText, model_folder, read_su
 from vse_exp.models.sentence import start_from_pretrained
 from vse_exp.models.vse import VSE
 from vse_exp.models.words import leave_out
+from vse_exp.text.subwords import SubwordVocabulary
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `text`")
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vse_exp.data.vocabulary import EOS, PAD
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.rnn import Recurrent
 from vse_exp.models.sentence import build_sentence_encoder
 from vse_exp.models.words import WordEncoder
+from vse_exp.text.vocabulary import EOS, PAD
 
 VOCAB = 11
 
@@ -195,8 +195,8 @@ def test_dropping_words_and_values_is_for_training_alone() -> None:
 
 
 def test_dropped_words_are_read_as_unknown() -> None:
-    from vse_exp.data.vocabulary import UNK
     from vse_exp.models.words import drop_words
+    from vse_exp.text.vocabulary import UNK
 
     torch.manual_seed(0)
     tokens = torch.tensor([[5, 6, 7, EOS, PAD]] * 200)

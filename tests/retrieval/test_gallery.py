@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from conftest import random_captions, random_features
-from vse_exp.data.features import ImageFeatures
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.evaluation.neighbours import best_images
+from vse_exp.images.features import ImageFeatures
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval import build as building
@@ -24,6 +23,7 @@ from vse_exp.retrieval import (
     retrieve_images,
 )
 from vse_exp.retrieval.ann import AnnOptions
+from vse_exp.text.vocabulary import Vocabulary
 
 CAPTIONS = [*random_captions(29), "a caption with <script>alert(1)</script> & more"]
 FEATURES = random_features(10)

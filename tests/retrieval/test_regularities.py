@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.regularities import regularities
+from vse_exp.text.vocabulary import Vocabulary
 
 ANGLES = np.deg2rad([0, 45, 90, 100, 180])
 GALLERY = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)

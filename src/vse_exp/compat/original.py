@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vse_exp.compat.unpickling import load_data, utf8
-from vse_exp.data.vocabulary import FIRST_WORD, Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.text.vocabulary import FIRST_WORD, Vocabulary
+from vse_exp.unpickling import load_data, utf8
 
 log = logging.getLogger(__name__)
 

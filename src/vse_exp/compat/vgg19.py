@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vse_exp.compat.unpickling import Holder, load_data
 from vse_exp.errors import UserError
+from vse_exp.unpickling import Holder, load_data
 
 LARGEST = 1 << 30
 CHANNELS = (64, 64, 128, 128, 256, 256, 256, 256, *(512,) * 8)

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vse_exp.compat.unpickling import Holder, load_data, load_torch, utf8
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.text.vocabulary import Vocabulary
+from vse_exp.unpickling import Holder, load_data, load_torch, utf8
 
 MARKS = ["<pad>", "<start>", "<end>", "<unk>"]
 """Its first ids; words follow."""

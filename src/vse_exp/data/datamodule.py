@@ -22,11 +22,11 @@ from vse_exp.data.loading import (
     pair_loader,
 )
 from vse_exp.data.pictures import Augmentation, PictureRows
-from vse_exp.data.subwords import SubwordVocabulary
-from vse_exp.data.vocabulary import TokenizedCaptions, Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.provenance import feature_record, require_compatible
+from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 log = logging.getLogger(__name__)
 

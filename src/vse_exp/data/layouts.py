@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vse_exp.data.features import (
+from vse_exp.errors import UserError
+from vse_exp.images.features import (
     ImageFeatures,
     check_rows,
     equal_runs,
     open_features,
     row_chunks,
 )
-from vse_exp.errors import UserError
 
 if TYPE_CHECKING:
     from vse_exp.data.pictures import PictureRows

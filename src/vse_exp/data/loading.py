@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from vse_exp.data.buckets import LengthBuckets
 from vse_exp.data.layouts import Split, find_files, given_files, load_split
 from vse_exp.data.pictures import PictureRows
-from vse_exp.data.vocabulary import TokenizedCaptions
 from vse_exp.errors import UserError
+from vse_exp.text.vocabulary import TokenizedCaptions
 
 if TYPE_CHECKING:
     from vse_exp.images.preprocessing import Preprocessing

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from vse_exp.evaluation.similarity import Similarity
+from vse_exp.similarity import Similarity
 
 BLOCKS = {"cpu": (1024, 2048), "cuda": (4096, 16384)}
 """Images and captions of a block, by device: with their scores they nearly fill its caches."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from vse_exp.data.features import ImageFeatures
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import load_split_from_config
 from vse_exp.errors import UserError
@@ -16,6 +15,7 @@ from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.images.features import ImageFeatures
 from vse_exp.images.provenance import feature_record, require_compatible
 from vse_exp.models.vse import VSE
 

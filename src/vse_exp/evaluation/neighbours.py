@@ -9,7 +9,7 @@ from torch import Tensor
 from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_rows
-from vse_exp.evaluation.similarity import find_similarity
+from vse_exp.similarity import find_similarity
 
 Rows = Tensor | np.ndarray
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_map, as_rows, check_map, row_norms
-from vse_exp.evaluation.similarity import Similarity, find_similarity
+from vse_exp.similarity import Similarity, find_similarity
 
 PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
 """Elements of the rows whose pairs are scored at once in float64, by device."""

@@ -18,7 +18,7 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.ranks import retrieval_ranks
-from vse_exp.evaluation.similarity import find_similarity
+from vse_exp.similarity import find_similarity
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from vse_exp.evaluation.similarity import find_similarity
 from vse_exp.losses.order import order_scores
+from vse_exp.similarity import find_similarity
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Images (n, d) and captions (m, d) to differentiable scores (n, m)."""

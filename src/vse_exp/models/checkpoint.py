@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from vse_exp.compat.unpickling import load_torch
-from vse_exp.data.subwords import vocabulary_from_dict
+from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
-from vse_exp.models.device import find_device
 from vse_exp.models.vse import VSE
+from vse_exp.text.subwords import vocabulary_from_dict
+from vse_exp.unpickling import load_torch
 
 KEY = "vse_exp"
 """Under this key a checkpoint, ours or Lightning's, holds what `describe` returns."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vse_exp.data.vocabulary import PAD
 from vse_exp.models.config import ModelConfig
+from vse_exp.text.vocabulary import PAD
 
 
 def norm_weight_(weight: Tensor) -> None:

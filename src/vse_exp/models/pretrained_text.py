@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vse_exp.data.subwords import SubwordVocabulary
-from vse_exp.data.vocabulary import TokenizedCaptions
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.pooling import build_pooling
 from vse_exp.models.projection import Projection
 from vse_exp.models.words import inside_mask, leave_out
+from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.text.vocabulary import TokenizedCaptions
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vse_exp.data.subwords import SubwordVocabulary
-from vse_exp.data.vocabulary import Vocabulary
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.image import build_image_encoder
 from vse_exp.models.sentence import build_sentence_encoder
+from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.text.vocabulary import Vocabulary
 
 
 class VSE(nn.Module):

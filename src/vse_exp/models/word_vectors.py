@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vse_exp.data.vocabulary import FIRST_WORD
 from vse_exp.errors import UserError
+from vse_exp.text.vocabulary import FIRST_WORD
 
 log = logging.getLogger(__name__)
 

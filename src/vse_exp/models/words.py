@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from vse_exp.data.vocabulary import FIRST_WORD, PAD, UNK
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.initialization import initialize_embedding
+from vse_exp.text.vocabulary import FIRST_WORD, PAD, UNK
 
 
 class WordEmbedding(nn.Embedding):

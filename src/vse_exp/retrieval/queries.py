@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vse_exp.data.features import open_features
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import is_picture_name
+from vse_exp.images.features import open_features
 from vse_exp.retrieval.captioning import query_kind
 from vse_exp.retrieval.gallery import KINDS, Gallery, Kind
 

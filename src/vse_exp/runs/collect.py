@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vse_exp.errors import UserError
-from vse_exp.lightning.run_folder import flatten
+from vse_exp.runs.folder import flatten
 from vse_exp.runs.records import read_records, same_run
 from vse_exp.runs.run import Run
 

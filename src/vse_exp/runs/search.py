@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 from vse_exp.cli import user_message
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
-from vse_exp.lightning.multirun import FAILED
-from vse_exp.lightning.run_folder import run_name
-from vse_exp.lightning.training import train
+from vse_exp.runs.folder import run_name
+from vse_exp.training.fit import train
+from vse_exp.training.multirun import FAILED
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,161 @@
+"""The report of a model on a split: one folder with a page that shows every single result.
+
+The original's results page showed the best caption of each test image; this one shows both
+directions, what was right and where the right ones stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vse_exp.data.layouts import Split
+from vse_exp.evaluation.blocks import score_blocks
+from vse_exp.evaluation.evaluator import common_similarity, embed_split
+from vse_exp.evaluation.neighbours import best_images
+from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
+from vse_exp.evaluation.rows import as_rows
+from vse_exp.models.vse import VSE
+from vse_exp.pages.histogram import rank_histogram
+from vse_exp.pages.writing import (
+    PAGE,
+    Markup,
+    fill,
+    joined,
+    json_for_script,
+    page,
+    template_text,
+    write_thumbnails,
+)
+from vse_exp.retrieval.build import new_folder
+from vse_exp.retrieval.pictures import Thumbnails
+from vse_exp.similarity import find_similarity
+
+IMAGES_AT_ONCE = 64
+DIRECTIONS = {"a": "Image → captions", "s": "Caption → images"}
+
+
+def write_report(
+    output: str | Path,
+    models: Sequence[VSE],
+    split: Split,
+    *,
+    source: str,
+    about: str,
+    thumbnails: Thumbnails | None,
+    k: int = 5,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Evaluate models (their ensemble) on a split and write the folder `output` with `index.html`.
+
+    `k` results of each query are shown. `source` names data set and split, `about` the model.
+    UserError where `output` exists and is not a report to be overwritten.
+    """
+    with new_folder(Path(output), overwrite, PAGE) as folder:
+        images, captions = embed_split(models, split)
+        similarity = common_similarity(models)
+        result = evaluate_embeddings(images, captions, split.caption_image, similarity=similarity)
+        content = single_results(images, captions, split.caption_image, similarity, k, result)
+        shown = write_thumbnails(folder, range(len(images)), thumbnails)
+        content |= {
+            "names": split.image_names or [f"image {row}" for row in range(len(images))],
+            "captions": split.captions,
+            "caption_image": split.caption_image.tolist(),
+            "pictures": shown,
+        }
+        text = page(
+            "report.html",
+            title="What the model retrieves",
+            source=source,
+            about=about,
+            protocol=f"{source}, {result.protocol}",
+            recalls=_recall_rows(result.metrics),
+            rsum=f"{result.metrics['rsum']:.1f}",
+            annotation_histogram=rank_histogram(
+                result.annotation_ranks.numpy(), "Image to captions"
+            ),
+            search_histogram=rank_histogram(result.search_ranks.numpy(), "Caption to images"),
+            n_images=f"{len(images):,}",
+            n_captions=f"{len(captions):,}",
+            data=json_for_script(content),
+            script=Markup(template_text("dom.js") + template_text("report.js")),
+        )
+        (folder / PAGE).write_text(text, encoding="utf-8")
+    return result
+
+
+def single_results(
+    images: np.ndarray,
+    captions: np.ndarray,
+    caption_image: np.ndarray,
+    similarity: str,
+    k: int,
+    result: Evaluation,
+) -> dict[str, Any]:
+    """The `k` best of every query with scores, ranks from 1, and where each right caption stands.
+
+    `places`: a caption's place among all for its image; of equal scores the wrong ones come first.
+    """
+    n_images, n_captions = len(images), len(captions)
+    k_captions = min(k, n_captions)
+    scores = np.empty((n_images, k_captions), np.float32)
+    items = np.empty((n_images, k_captions), np.int64)
+    places = np.empty(n_captions, np.int64)
+    own_scores = np.empty(n_captions, np.float32)
+    by_image = np.argsort(caption_image, kind="stable")
+    ends = np.bincount(caption_image, minlength=n_images).cumsum()
+    blocks = score_blocks(
+        find_similarity(similarity),
+        as_rows(images, "images"),
+        as_rows(captions, "captions"),
+        (IMAGES_AT_ONCE, n_captions),
+    )
+    for rows, _, block, _ in blocks:
+        top = block.topk(k_captions, dim=1)
+        scores[rows], items[rows] = top.values.numpy(), top.indices.numpy()
+        ascending = block.sort(dim=1).values
+        for image, line, row in zip(range(rows.start, rows.stop), ascending, block, strict=True):
+            own = by_image[ends[image - 1] if image else 0 : ends[image]]
+            mine = row[torch.from_numpy(own)]
+            others = (mine[:, None] == mine[None]).sum(1)  # equal ones that are right as well
+            places[own] = (n_captions - torch.searchsorted(line, mine) - others + 1).numpy()
+            own_scores[own] = mine.numpy()
+    image_scores, image_items = best_images(images, captions, k, similarity)
+    return {
+        "places": places.tolist(),
+        "own_scores": _rounded(own_scores),
+        "annotation": _direction(result.annotation_ranks.numpy(), items, scores),
+        "search": _direction(
+            result.search_ranks.numpy(), image_items.numpy(), image_scores.numpy()
+        ),
+    }
+
+
+def _direction(ranks: np.ndarray, items: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    return {"ranks": (ranks + 1).tolist(), "items": items.tolist(), "scores": _rounded(scores)}
+
+
+def _rounded(scores: np.ndarray) -> list[Any]:
+    return np.round(scores.astype(np.float64), 4).tolist()
+
+
+def _recall_rows(metrics: dict[str, float]) -> Markup:
+    return joined(
+        fill(
+            '<tr><th scope="row">$name</th>$cells</tr>',
+            name=name,
+            cells=joined(
+                (
+                    *(fill("<td>$v</td>", v=f"{metrics[f'{a}R@{n}']:.1f}") for n in (1, 5, 10)),
+                    fill("<td>$v</td>", v=f"{metrics[f'{a}Medr']:.0f}"),
+                    fill("<td>$v</td>", v=f"{metrics[f'{a}Meanr']:.1f}"),
+                ),
+                "",
+            ),
+        )
+        for a, name in DIRECTIONS.items()
+    )

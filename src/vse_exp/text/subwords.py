@@ -1,0 +1,73 @@
+"""Captions as the word pieces of a pre-trained text model, in place of a vocabulary of words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vse_exp.errors import UserError
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
+
+
+@dataclass(frozen=True)
+class SubwordVocabulary:
+    """A Hugging Face tokenizer, held as the text of its `tokenizer.json`, special pieces included.
+
+    Stands where a Vocabulary does. Captions are cut off after `max_length` pieces.
+    """
+
+    tokenizer: str = field(repr=False)
+    max_length: int
+    tokenization: str = field(default="subwords", init=False)
+    prefix: tuple[str, ...] = field(default=(), init=False)
+    _encoder: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise UserError(
+                "Pre-trained text models need the extra `text`: pip install 'vse_exp[text]'."
+            ) from error
+        encoder = Tokenizer.from_str(self.tokenizer)
+        encoder.no_padding()
+        encoder.enable_truncation(self.max_length)
+        object.__setattr__(self, "_encoder", encoder)
+
+    @property
+    def words(self) -> list[str]:
+        """All pieces, in the order of their ids."""
+        pieces = self._encoder.get_vocab()
+        return sorted(pieces, key=pieces.__getitem__)
+
+    def __len__(self) -> int:
+        return self._encoder.get_vocab_size()
+
+    def tokenize(self, caption: str) -> list[str]:
+        """The pieces of a caption, without those that only mark its ends."""
+        return self._encoder.encode(caption, add_special_tokens=False).tokens
+
+    def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
+        """Ids of all captions, with the pieces that mark their ends."""
+        encoded = [each.ids for each in self._encoder.encode_batch(list(captions))]
+        offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
+        tokens = np.fromiter((i for ids in encoded for i in ids), np.int64, int(offsets[-1]))
+        return TokenizedCaptions(tokens, offsets)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python, for a checkpoint."""
+        return {"tokenizer": self.tokenizer, "max_length": self.max_length}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> SubwordVocabulary:
+        return cls(state["tokenizer"], state["max_length"])
+
+
+def vocabulary_from_dict(state: Mapping[str, Any]) -> Vocabulary | SubwordVocabulary:
+    """The vocabulary whose `to_dict` a checkpoint holds."""
+    kind = SubwordVocabulary if "tokenizer" in state else Vocabulary
+    return kind.from_dict(state)

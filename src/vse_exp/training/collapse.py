@@ -1,0 +1,60 @@
+"""The callback that says when hardest-negative training has collapsed, and can end it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vse_exp.data.loading import PairBatch
+from vse_exp.losses import CollapseDetector, HardestHingeLoss
+from vse_exp.training.module import RetrievalModule
+
+log = logging.getLogger(__name__)
+
+
+class CollapseWatch(Callback):
+    """Tells from `loss=hardest_hinge` staying at 2 x margin an item, for `patience` batches one
+    after the other, that all embeddings have met in one point; with `stop` training then ends.
+
+    `tolerance`: the share by which the loss may be off. Other losses are not watched.
+    """
+
+    def __init__(self, patience: int = 300, tolerance: float = 0.03, stop: bool = False) -> None:
+        self.detector = CollapseDetector(0.0, patience, tolerance)
+        self.stop = stop
+        self.watching = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RetrievalModule)
+        loss = pl_module.loss
+        self.watching = isinstance(loss, HardestHingeLoss)
+        if isinstance(loss, HardestHingeLoss):
+            self.detector.plateau = 2 * loss.margin
+        else:
+            log.warning("callbacks=collapse is for loss=hardest_hinge, and watches no other loss")
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+    ) -> None:
+        if not self.watching:
+            return
+        # Lightning has divided it by the number of batches whose gradients add up
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+        sentence = self.detector.update(loss, len(batch.tokens) * trainer.world_size)
+        if sentence is not None and trainer.is_global_zero:
+            log.warning("%s", sentence)
+        if self.stop and self.detector.collapsed:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"updates": self.detector.updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.detector.updates = state_dict["updates"]

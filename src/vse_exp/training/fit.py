@@ -1,0 +1,193 @@
+"""One training run from a composed config: resume, fit, test, record."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.data.layouts import Split
+from vse_exp.data.picture_splits import find_pictures
+from vse_exp.errors import UserError
+from vse_exp.evaluation.rank_files import write_ranks
+from vse_exp.files import write_json
+from vse_exp.models.checkpoint import load_model, read_checkpoint
+from vse_exp.retrieval.pictures import open_thumbnails
+from vse_exp.runs.folder import RunFolder, peak_memory
+from vse_exp.training.building import build_parts, build_trainer, plain, quiet_lightning
+from vse_exp.training.csv_logger import CSVMetrics
+from vse_exp.training.dashboards import finish_wandb, log_answers, log_config
+from vse_exp.training.interruption import SaveOnSignal
+from vse_exp.training.module import RetrievalModule
+from vse_exp.training.validation import RetrievalValidation
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    report: Callable[[int, float], None] | None = None,
+) -> dict[str, Any]:
+    """Train as `cfg` (conf/train.yaml) says; return `{"dev": metrics, "test": metrics, …}`.
+
+    A finished run is not repeated: its results are returned. An unfinished one goes on where it
+    was saved last (`resume=auto`). `report(step, rsum)` is told each validation's rsum.
+    """
+    folder = RunFolder(cfg.paths.run_dir)
+    if cfg.resume == "auto":
+        folder.check(cfg)
+    finished = folder.finished() if cfg.resume == "auto" else None
+    if finished is not None:
+        log.info("%s is finished already (resume=never trains it again)", folder.path)
+        return finished
+    folder.prepare()
+    if rank_zero_only.rank:  # of several processes the first alone tells and writes
+        logging.getLogger("vse_exp").setLevel(logging.WARNING)
+        return _train(cfg, overrides, folder, report)
+    handler = folder.log_to_file()
+    try:
+        return _train(cfg, overrides, folder, report)
+    finally:
+        logging.getLogger("vse_exp").removeHandler(handler)
+        handler.close()
+
+
+def _train(
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    folder: RunFolder,
+    report: Callable[[int, float], None] | None,
+) -> dict[str, Any]:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision(cfg.matmul_precision)
+    resume_from = _resume_path(cfg, folder)
+    if rank_zero_only.rank == 0:
+        folder.record(cfg, overrides)
+    module, datamodule = build_parts(cfg)
+    validation = RetrievalValidation(
+        folder.checkpoints,
+        every=cfg.valid_freq,
+        at_end=cfg.valid_at_end,
+        patience=cfg.patience,
+        keep={"config_yaml": OmegaConf.to_yaml(cfg, resolve=True)},
+        report=report,
+    )
+    interruption = SaveOnSignal(folder.last)
+    with quiet_lightning():
+        trainer = build_trainer(cfg, folder, [validation, interruption])
+    if resume_from is not None:
+        step = _update_of(resume_from)
+        log.info("going on from %s at update %d", resume_from, step)
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVMetrics):
+                logger.resume_at(step)
+    log.info(
+        "training on %s: %d captions, %d images of %s, %d words",
+        cfg.data.name,
+        len(datamodule.split("train").captions),
+        len(datamodule.split("train").image_features),
+        "x".join(map(str, datamodule.split("train").image_features.shape[1:])),
+        len(datamodule.vocabulary.words),
+    )
+    try:
+        with quiet_lightning():
+            log_config(trainer.loggers, plain(cfg))
+            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from)
+            results = _final_results(trainer, module, datamodule, folder, validation)
+            if trainer.is_global_zero and folder.best.is_file():
+                log_answers(
+                    trainer.loggers,
+                    module.evaluated_model,  # holds the best weights since its test
+                    datamodule.split("dev"),
+                    pictures=_pictures(plain(cfg.data), datamodule.split("dev")),
+                    best=folder.best,
+                    metrics=validation.best,
+                    step=trainer.global_step,
+                )
+        results |= {
+            "seconds": round(validation.seconds, 1),
+            **peak_memory(),
+            "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+        }
+        if trainer.is_global_zero:
+            write_json(folder.results, results)
+    finally:
+        finish_wandb(trainer.loggers)
+        interruption.restore()
+    return results
+
+
+def _final_results(
+    trainer: pl.Trainer,
+    module: RetrievalModule,
+    datamodule: RetrievalDataModule,
+    folder: RunFolder,
+    validation: RetrievalValidation,
+) -> dict[str, Any]:
+    """Dev's best metrics, and those of the best model on test."""
+    trainer.strategy.barrier("best checkpoint")
+    if folder.best.is_file():
+        module.evaluated_model.load_state_dict(load_model(folder.best).state_dict())
+    trainer.test(module, datamodule=datamodule, verbose=False)
+    assert module.tested is not None
+    if trainer.is_global_zero:
+        write_ranks(folder.path / "test_ranks.npz", module.tested, _protocol(datamodule, "test"))
+    return {
+        "dev": validation.best | {"protocol": _protocol(datamodule, "dev")},
+        "test": module.tested.metrics | {"protocol": _protocol(datamodule, "test")},
+    }
+
+
+def _pictures(data: dict[str, Any], split: Split) -> Callable[[int], Any] | None:
+    """What gives the picture of an image for a dashboard, where pictures are at hand."""
+    place = data["pictures"] or find_pictures(data["root"] or "", data["name"], split.name)
+    thumbnails = open_thumbnails(place, split.image_names)
+    if thumbnails is None:
+        return None
+
+    def picture(row: int) -> Any:
+        jpeg = thumbnails.jpeg(row)
+        return Image.open(io.BytesIO(jpeg)) if jpeg else Image.new("RGB", (8, 8))
+
+    return picture
+
+
+def _protocol(datamodule: RetrievalDataModule, name: str) -> str:
+    split = datamodule.split(name)
+    return (
+        f"{datamodule.config['name']} {name}, {len(split.image_features):,} images x "
+        f"{len(split.captions):,} captions, full gallery"
+    )
+
+
+def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
+    """The checkpoint to go on from: none, this run's last one, or the one that was named."""
+    if cfg.resume == "never":
+        return None
+    if cfg.resume == "auto":
+        return str(folder.last) if folder.last.is_file() else None
+    if not Path(cfg.resume).is_file():
+        raise UserError(
+            f"No checkpoint {cfg.resume} to resume from: resume is auto, never, or a last.ckpt."
+        )
+    return str(cfg.resume)
+
+
+def _update_of(checkpoint: str) -> int:
+    """At which update a checkpoint stands. UserError where it cannot be read."""
+    try:
+        return int(read_checkpoint(checkpoint)["global_step"])
+    except UserError as error:
+        raise UserError(f"{error} resume=never trains this run anew.") from error

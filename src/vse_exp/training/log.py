@@ -1,0 +1,70 @@
+"""What a training says while it runs: figures to the loggers, and a progress bar."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from vse_exp.data.loading import PairBatch
+from vse_exp.training.module import RetrievalModule
+from vse_exp.training.validation import RetrievalValidation
+
+
+class TrainingLog(Callback):
+    """Every `every` updates: loss, learning rate, gradient norm, captions a second, epoch."""
+
+    def __init__(self, every: int = 10) -> None:
+        self.every = every
+        self.latest: dict[str, float] = {}
+        self._since = 0.0
+        self._captions = 0
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = trainer.global_step
+        self._since, self._captions = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+    ) -> None:
+        self._captions += len(batch.tokens) * trainer.world_size
+        # with accumulated gradients several batches share a step
+        if trainer.global_step % self.every or trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        assert isinstance(pl_module, RetrievalModule)
+        now = time.perf_counter()
+        self.latest = {
+            "train/loss": float(outputs["loss"]),
+            "train/loss_per_item": float(outputs["loss"])
+            / max(1, len(batch.tokens) * trainer.world_size),
+            "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/grad_norm": float(pl_module.grad_norm),
+            "train/captions_per_second": self._captions / max(1e-9, now - self._since),
+            "train/epoch": trainer.current_epoch,
+        }
+        self._since, self._captions = now, 0
+        for logger in trainer.loggers:
+            logger.log_metrics(self.latest, step=trainer.global_step)
+
+
+class RetrievalProgressBar(TQDMProgressBar):
+    """Lightning's bar with the loss, captions a second and the best rsum so far."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connectors set it
+            if isinstance(callback, TrainingLog) and callback.latest:
+                shown["loss"] = f"{callback.latest['train/loss']:.3g}"
+                shown["captions/s"] = f"{callback.latest['train/captions_per_second']:.0f}"
+            if isinstance(callback, RetrievalValidation):
+                shown["best_rsum"] = f"{callback.best['rsum']:.1f}"
+        return shown

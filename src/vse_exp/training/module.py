@@ -1,0 +1,169 @@
+"""The LightningModule: model, loss and optimiser put together, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
+from vse_exp.errors import UserError
+from vse_exp.evaluation.metric import RetrievalMetric
+from vse_exp.evaluation.protocols import Evaluation
+from vse_exp.losses import encode_in_chunks
+from vse_exp.models.backbone import BackboneImageEncoder
+from vse_exp.models.bow import BagOfWords
+from vse_exp.models.checkpoint import KEY, describe
+from vse_exp.models.rnn import Recurrent
+from vse_exp.models.vse import VSE
+from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
+from vse_exp.training.distributed import gather_batch
+
+
+class RetrievalModule(LightningModule):
+    """Trains a VSE model.
+
+    `optimizer(parameter_groups)` and `scheduler(optimizer, total_steps)` build those; `decay_c`
+    times the sum of squares of all parameters is added to the loss (the original's weight decay);
+    `grad_clip` bounds the norm of all gradients together; `ema` is the decay of an average of the
+    weights over the updates, which is then what is evaluated and kept; `chunk_size` is the number
+    of pairs encoded at a time where a batch is larger than memory (the gradient is the same).
+    """
+
+    def __init__(
+        self,
+        model: VSE,
+        loss: nn.Module,
+        optimizer: Callable[[nn.Module], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        decay_c: float = 0.0,
+        grad_clip: float | None = 2.0,
+        ema: float | None = None,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if chunk_size is not None and chunk_size < 1:
+            raise UserError(f"chunk_size is {chunk_size}: null, or at least 1.")
+        self.model = model
+        self.loss = loss
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.decay_c = decay_c
+        self.grad_clip = grad_clip
+        self.chunk_size = chunk_size
+        self.grad_norm = torch.zeros(())
+        self.dense_gradients = DenseGradients()
+        # Lightning keeps what is logged in float32 only
+        self.tested: Evaluation | None = None
+        self.averaged: AveragedModel | None = None
+        if ema is not None:
+            average = get_ema_multi_avg_fn(ema)
+            self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+            self.averaged.requires_grad_(False)
+        self.metric = RetrievalMetric(similarity=model.config.similarity)
+
+    @property
+    def evaluated_model(self) -> VSE:
+        """The model that is evaluated and kept: the average of weights where there is one."""
+        return self.model if self.averaged is None else cast(VSE, self.averaged.module)
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        set_progress = getattr(self.loss, "set_progress", None)
+        if callable(set_progress):  # losses with a schedule
+            set_progress(self.global_step, self._epochs_done(batch_idx))
+        if isinstance(self.model.image_encoder, BackboneImageEncoder):
+            # here and not in a hook, since a resumed run begins in mid-epoch
+            self.model.image_encoder.set_epoch(self.current_epoch)
+        if self.chunk_size is None:
+            images, captions = self.embed_pairs(batch)
+        else:
+            images, captions = encode_in_chunks(self.embed_pairs, batch.chunks(self.chunk_size))
+        loss = self.loss(*gather_batch(images, captions, batch.image_index))
+        if self.decay_c:
+            trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+            squares = [parameter.square().sum() for parameter in trained]
+            loss = loss + self.decay_c * torch.stack(squares).sum()
+        if not bool(loss.isfinite()):
+            first = batch.caption_index[:3].tolist()
+            raise UserError(
+                f"The loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx} "
+                f"(captions {first} …): lower lrate, or check the features of those images."
+            )
+        return loss
+
+    def embed_pairs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, d) of a training batch's images and captions, as the loss sees them."""
+        captions = self.model.embed_captions(batch.tokens, batch.lengths)
+        images = self.model.embed_images(batch.images, self.model.config.normalize_images)
+        if batch.image_row is not None:
+            images = images.index_select(0, batch.image_row)
+        return images, captions
+
+    def _epochs_done(self, batch_idx: int) -> float:
+        return self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # Lightning leaves it to a fused optimiser, which would do it after the clipping
+            scaler.unscale_(optimizer)
+        self.grad_norm = clip_grad_norm(self.parameters(), self.grad_clip)
+        if not isinstance(optimizer, LazyAdam):
+            self.dense_gradients.replace(self.parameters())
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        super().optimizer_step(*arguments, **options)
+        # here and not in a later hook, so that validations and checkpoints see this update
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+
+    def validation_step(self, batch: ImageBatch | CaptionBatch, *_: Any) -> None:
+        self.update_metric(batch)
+
+    def test_step(self, batch: ImageBatch | CaptionBatch, *_: Any) -> None:
+        self.update_metric(batch)
+
+    def on_test_epoch_end(self) -> None:
+        metrics = self.metric.compute()
+        self.tested = self.metric.evaluation
+        self.log_dict({f"test/{name}": value for name, value in metrics.items()})
+        self.metric.reset()
+
+    def update_metric(self, batch: ImageBatch | CaptionBatch) -> None:
+        """Add the embeddings of one evaluation batch to `metric`."""
+        model = self.evaluated_model
+        if isinstance(batch, ImageBatch):
+            self.metric.update_images(model.embed_images(batch.images), batch.image_index)
+        else:
+            captions = model.embed_captions(batch.tokens, batch.lengths)
+            self.metric.update_captions(captions, batch.caption_index, batch.image_index)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_factory(self)
+        # processes cannot add up sparse gradients, and DDP takes none even with one
+        alone = isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        if isinstance(optimizer, LazyAdam) and not alone:
+            raise UserError(
+                "optimizer=lazy_adam is for one process, since several cannot add up its sparse "
+                "gradients: choose optimizer=adam or adamw, or trainer=default."
+            )
+        encoder = self.model.sentence_encoder
+        if alone and self.device.type == "cpu" and isinstance(encoder, BagOfWords | Recurrent):
+            encoder.embedding.sparse = True
+        if self.scheduler_factory is None:
+            return optimizer
+        scheduler = self.scheduler_factory(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = describe(self.model)

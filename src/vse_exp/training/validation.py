@@ -1,0 +1,161 @@
+"""The validation callback: recalls and ranks on dev, the best model kept, the run resumable."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vse_exp.evaluation.protocols import Evaluation
+from vse_exp.evaluation.rank_files import write_ranks
+from vse_exp.models.checkpoint import save_model
+from vse_exp.training.module import RetrievalModule
+
+log = logging.getLogger(__name__)
+
+
+class RetrievalValidation(Callback):
+    """Validates every `every` updates and, with `at_end`, once more at the end of training.
+
+    At each validation all of dev is embedded and ranked; the metrics go to every logger as
+    `val/aR@1` … `val/rsum`; a strictly better rsum writes `best.ckpt` (the model alone) and, beside
+    `folder`, `dev_ranks.npz`; `last.ckpt` (all that a resumed run needs) is always written.
+    `patience` stops the training after that many validations without a better rsum.
+    `report(step, rsum)` is told each rsum.
+
+    This runs as a hook and not as Lightning's validation loop, so that a checkpoint always stands
+    between two updates, which is where a run can go on exactly.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        every: int = 100,
+        at_end: bool = True,
+        patience: int | None = None,
+        keep: dict[str, Any] | None = None,
+        report: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.best_path = Path(folder) / "best.ckpt"
+        self.ranks_path = Path(folder).parent / "dev_ranks.npz"
+        self.last_path = Path(folder) / "last.ckpt"
+        self.every = every
+        self.at_end = at_end
+        self.patience = patience
+        self.keep = keep or {}
+        self.report = report
+        self.best: dict[str, float] = {"rsum": 0.0}
+        self.validated_at = -1
+        self.without_gain = 0
+        self._random_states: list[dict[str, Any]] | None = None
+        self._started = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rank, states = trainer.global_rank, self._random_states
+        if states is not None and rank < len(states):
+            _restore_random_state(states[rank])
+        elif rank:
+            torch.manual_seed(torch.initial_seed() + rank)  # each process its own dropout
+        self._random_states = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        # with accumulated gradients several batches share a step
+        if step > 0 and step % self.every == 0 and step != self.validated_at:
+            self._validate(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.at_end and trainer.global_step != self.validated_at:
+            self._validate(trainer, pl_module)
+
+    def _validate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RetrievalModule)
+        self.validated_at = trainer.global_step
+        evaluation = evaluate_split(trainer, pl_module, "dev")
+        metrics = evaluation.metrics
+        named = {f"val/{name}": value for name, value in metrics.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(named, step=trainer.global_step)
+        trainer.callback_metrics.update({name: torch.tensor(v) for name, v in named.items()})
+        if metrics["rsum"] > self.best["rsum"]:
+            self.best, self.without_gain = metrics, 0
+            if trainer.is_global_zero:
+                extra = {"dev": metrics, "step": trainer.global_step, **self.keep}
+                save_model(pl_module.evaluated_model, self.best_path, extra)
+                write_ranks(self.ranks_path, evaluation)
+        else:
+            self.without_gain += 1
+        log.info("%s", self._line(trainer, metrics))
+        if self.patience is not None and self.without_gain >= self.patience:
+            trainer.should_stop = True
+        trainer.save_checkpoint(self.last_path, weights_only=False)
+        if self.report is not None:
+            self.report(trainer.global_step, metrics["rsum"])
+
+    def _line(self, trainer: Trainer, metrics: dict[str, float]) -> str:
+        epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 1)
+        annotation = " ".join(f"{metrics[f'aR@{k}']:.1f}" for k in (1, 5, 10))
+        search = " ".join(f"{metrics[f'sR@{k}']:.1f}" for k in (1, 5, 10))
+        return (
+            f"epoch {epoch}, update {trainer.global_step}: "
+            f"aR {annotation} ({metrics['aMedr']:.0f})  sR {search} ({metrics['sMedr']:.0f})  "
+            f"rsum {metrics['rsum']:.1f}  best {self.best['rsum']:.1f}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": dict(self.best),
+            "validated_at": self.validated_at,
+            "without_gain": self.without_gain,
+            "random": _random_states(),
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+        self.validated_at = state_dict["validated_at"]
+        self.without_gain = state_dict["without_gain"]
+        self._random_states = state_dict["random"]
+        self._started -= state_dict["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """How long this run has taken, with what it took before it was interrupted."""
+        return time.perf_counter() - self._started
+
+
+def evaluate_split(trainer: Trainer, module: RetrievalModule, split: str) -> Evaluation:
+    """Metrics and ranks of the evaluated model on a split, each process embedding its share."""
+    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # its connectors set it
+    module.metric.reset()
+    with torch.no_grad(), module.evaluated_model.evaluating():
+        for loader in datamodule.evaluation_loaders(split):
+            for batch in loader:
+                module.update_metric(trainer.strategy.batch_to_device(batch))
+        module.metric.compute()
+    evaluation = module.metric.evaluation
+    assert evaluation is not None
+    module.metric.reset()
+    return evaluation
+
+
+def _random_states() -> list[dict[str, Any]]:
+    """States of torch's generators in each process; data and negatives have some of their own."""
+    own = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    if not (dist.is_available() and dist.is_initialized()):
+        return [own]
+    states: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(states, own)
+    return states
+
+
+def _restore_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])

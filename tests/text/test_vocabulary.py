@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vse_exp.errors import UserError
+from vse_exp.text.vocabulary import EOS, PAD, UNK, Vocabulary
+
+
+def test_split_keeps_case_and_words_drops_punctuation():
+    caption = "Two  girls play , in a “Café” t-shirt don't 3 ."
+    split = Vocabulary.build([caption], "split")
+    words = Vocabulary.build([caption], "words")
+    assert split.tokenize(caption) == [
+        "Two", "girls", "play", ",", "in", "a", "“Café”", "t-shirt", "don't", "3", "."
+    ]  # fmt: skip
+    assert words.tokenize(caption) == [
+        "two", "girls", "play", "in", "a", "café", "t-shirt", "don't", "3"
+    ]  # fmt: skip
+    assert words.tokenize("Ещё раз, 東京_タワー") == ["ещё", "раз", "東京", "タワー"]
+
+
+def test_stems_join_the_forms_of_a_word():
+    vocabulary = Vocabulary.build(["Two dogs, running!", "a dog runs"], "stems")
+    # by the published algorithm's vocabulary: dogs dog, running run
+    assert vocabulary.words == ["dog", "run", "two", "a"]
+    tokens, _ = vocabulary.encode(["The dog ran; DOGS run"]).batch(torch.arange(1).numpy())
+    assert tokens.tolist() == [[UNK, 3, UNK, 3, 4, EOS]]
+    assert vocabulary.tokenize("Ещё t-shirts don't") == ["ещё", "t-shirt", "don't"]
+
+
+def test_ids_by_frequency_ties_by_appearance():
+    vocabulary = Vocabulary.build(["b a a", "c b", "d"], "split")
+    assert vocabulary.words == ["b", "a", "c", "d"]
+    assert (PAD, EOS, UNK) == (0, 1, 2)
+    tokens, lengths = vocabulary.encode(["a d", "zz b"]).batch(torch.arange(2).numpy())
+    assert tokens.tolist() == [[4, 6, EOS], [UNK, 3, EOS]]
+    assert lengths is None
+    assert len(vocabulary) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"min_count": 2}, ["b", "a"]),
+        ({"max_size": 3}, ["b", "a", "c"]),
+        ({"drop_rarest": 2}, ["b", "a"]),
+    ],
+)
+def test_limits(options, words):
+    assert Vocabulary.build(["b a a", "c b", "d"], "split", **options).words == words
+
+
+def test_padding_empty_captions_and_prefix():
+    vocabulary = Vocabulary(["<start>", "dog"], "split", prefix=("<start>",))
+    encoded = vocabulary.encode(["", "dog dog"])
+    assert encoded.lengths.tolist() == [2, 4]
+    tokens, lengths = encoded.batch(torch.tensor([0, 1]).numpy())
+    assert tokens.tolist() == [[3, EOS, PAD, PAD], [3, 4, 4, EOS]]
+    assert lengths is not None
+    assert lengths.tolist() == [2, 4]
+
+
+def test_round_trip_and_unknown_tokenization():
+    vocabulary = Vocabulary(["a", "b"], "words", prefix=("x",))
+    assert Vocabulary.from_dict(vocabulary.to_dict()) == vocabulary
+    with pytest.raises(UserError, match=r"Unknown tokenization 'bpe'.*words, split|split, words"):
+        Vocabulary.build(["a"], "bpe")

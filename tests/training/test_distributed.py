@@ -1,0 +1,132 @@
+"""Several processes see the same batch, and give the same gradient, as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vse_exp.cli import config_dir
+from vse_exp.training.distributed import gather_batch
+
+LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
+SIZES = [4, 3]
+PROGRESS = ((0, 0.0), (300, 0.5))  # a queue is full, and hardest negatives count, at the second
+
+
+def make_loss(name: str) -> nn.Module:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", [f"loss={name}", "model.dim=5", "paths.run_dir=x"])
+    return instantiate(cfg.loss)
+
+
+def make_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    rows = sum(SIZES)
+    images, captions = (torch.randn(rows, 6, generator=random) for _ in range(2))
+    return images, captions, torch.tensor([0, 1, 2, 3, 0, 4, 5])
+
+
+def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list[Tensor]]]:
+    """Values and gradients of two updates, at the times of PROGRESS."""
+    encoders = make_encoders()
+    torch.manual_seed(2)
+    loss = make_loss(name)
+    parameters = [*encoders.parameters(), *loss.parameters()]
+    results = []
+    for progress in PROGRESS:
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(*progress)
+        value = step(encoders, loss, part, seed=progress[0])
+        grads = [p.grad for p in parameters]
+        if processes > 1:
+            for grad in grads:  # DDP's average
+                dist.all_reduce(grad)
+                grad /= processes
+        results.append((value, [grad.clone() for grad in grads]))
+        encoders.zero_grad()
+        loss.zero_grad()
+    return results
+
+
+def step(encoders: nn.ModuleList, loss: nn.Module, part: slice, seed: int) -> Tensor:
+    images, captions, ids = (one[part] for one in make_batch(seed))
+    embedded = [
+        normalize(encoder(rows), dim=1)
+        for encoder, rows in zip(encoders, (images, captions), strict=True)
+    ]
+    value = loss(*gather_batch(*embedded, ids))
+    value.backward()
+    return value.detach()
+
+
+def make_encoders() -> nn.ModuleList:
+    torch.manual_seed(1)
+    return nn.ModuleList([nn.Linear(6, 5), nn.Linear(6, 5)])
+
+
+def run_rank(rank: int, folder: str, names: list[str]) -> None:
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SIZES)
+    )
+    start = sum(SIZES[:rank])
+    part = slice(start, start + SIZES[rank])
+    results = {name: run_steps(part, name, len(SIZES)) for name in names}
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory) -> dict[str, list[tuple[Tensor, list[Tensor]]]]:
+    folder = tmp_path_factory.mktemp("ddp")
+    mp.spawn(run_rank, (str(folder), LOSSES), nprocs=len(SIZES))
+    return torch.load(folder / "results.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_and_gradient_equal_those_of_one_process(two_processes, name):
+    alone = run_steps(slice(0, sum(SIZES)), name, processes=1)
+    for (value, grads), (expected, theirs) in zip(two_processes[name], alone, strict=True):
+        assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+        for mine, its in zip(grads, theirs, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_on_two_processes(tiny, tmp_path):
+    """The command as a user types it, without dropout: its weights equal those of one process,
+    also where each encodes its part of the batch in chunks."""
+    results = {}
+    for name, options in {
+        "one": ["data.batch_size=8"],
+        "two": ["trainer=ddp", "trainer.devices=2", "data.batch_size=4", "chunk_size=3"],
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",
+             f"paths.data_dir={tiny}", f"paths.run_dir={tmp_path / name}", "model.encoder=gru",
+             "model.dim=8", "model.word_dropout=0", "model.image_dropout=0",
+             "model.mlp_dropout=0", "valid_freq=5", "max_epochs=2",
+             "trainer.accelerator=cpu", *options],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        results[name] = _weights(tmp_path / name)
+    for key, value in results["one"].items():
+        torch.testing.assert_close(results["two"][key], value, rtol=1e-4, atol=1e-5)
+
+
+def _weights(run: Path) -> dict[str, Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

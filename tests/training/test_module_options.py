@@ -1,0 +1,183 @@
+"""Chunks, half precision and compilation change how a training computes, and not what."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+
+from conftest import WORDS, configuration, random_captions, random_features
+from vse_exp.data.loading import PairBatch
+from vse_exp.errors import UserError
+from vse_exp.losses import InfoNCELoss, encode_in_chunks
+from vse_exp.models.compiling import compile_parts
+from vse_exp.models.config import ModelConfig
+from vse_exp.models.vse import VSE
+from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.text.vocabulary import Vocabulary
+from vse_exp.training.fit import train
+from vse_exp.training.module import RetrievalModule
+
+
+def batch_of(vocabulary: Vocabulary | SubwordVocabulary, count: int = 10) -> PairBatch:
+    tokens, lengths = vocabulary.encode(random_captions(count)).batch(np.arange(count))
+    rows = torch.arange(count)
+    return PairBatch(tokens, lengths, torch.from_numpy(random_features(count)), rows, rows)
+
+
+def module_of(encoder: str = "bow", fused: bool = True, **options) -> RetrievalModule:
+    torch.manual_seed(0)
+    dropped = {"word_dropout": 0.3, "dropout": 0.2, "image_dropout": 0.3, "mlp_dropout": 0.5}
+    if options.pop("plain", False):
+        dropped = {}
+    values = {"encoder": encoder, "dim": 8, "dim_image": 12, "image_encoder": "mlp", **dropped}
+    vocabulary = Vocabulary.build([" ".join(WORDS)])
+    model = VSE(ModelConfig.from_dict(values), vocabulary)
+    torch.nn.init.normal_(model.get_parameter("image_encoder.mlp.3.weight"), std=0.1)
+    return RetrievalModule(
+        model,
+        InfoNCELoss(),
+        lambda module: torch.optim.Adam(module.parameters(), 1e-3, fused=fused),
+        grad_clip=options.pop("grad_clip", None),
+        **options,
+    )
+
+
+def gradients(module: RetrievalModule, encode) -> dict[str, torch.Tensor]:
+    torch.manual_seed(7)
+    images, captions = encode(module)
+    module.loss(images, captions, torch.arange(len(images))).backward()
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("encoder", ["bow", "gru"])
+def test_chunks_have_the_whole_batchs_gradient(encoder, monkeypatch):
+    """Also with dropout: against the chunks' embeddings kept in memory, one after the other."""
+    module = module_of(encoder, chunk_size=4)
+    batch = batch_of(module.model.vocabulary)
+    assert [len(chunk.tokens) for chunk in batch.chunks(4)] == [4, 4, 2]
+
+    def kept(module):
+        parts = [module.embed_pairs(chunk) for chunk in batch.chunks(4)]
+        return tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
+
+    expected = gradients(module, kept)
+    module.zero_grad()
+    monkeypatch.setattr(RetrievalModule, "global_step", 0)
+    torch.manual_seed(7)
+    module.training_step(batch, 0).backward()
+    found = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("encoder", ["bow", "gru"])
+def test_without_dropout_chunks_change_nothing(encoder, monkeypatch):
+    monkeypatch.setattr(RetrievalModule, "global_step", 0)
+    found = []
+    for size in (None, 3):
+        module = module_of(encoder, plain=True, chunk_size=size)
+        module.training_step(batch_of(module.model.vocabulary), 0).backward()
+        found.append([parameter.grad for parameter in module.parameters()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_images_that_come_once_train_like_repeated_ones(chunk_size):
+    """Ten captions of four images, whose gradient is that of all their captions."""
+    row = torch.tensor([2, 0, 0, 3, 1, 2, 3, 1, 0, 2])
+    repeated = batch_of(module_of().model.vocabulary)
+    images = torch.from_numpy(random_features(4))
+    repeated = repeated._replace(images=images[row], image_index=row + 5)
+    once = repeated._replace(images=images, image_row=row)
+
+    def encode(module, batch):
+        if chunk_size is None:
+            return module.embed_pairs(batch)
+        return encode_in_chunks(module.embed_pairs, batch.chunks(chunk_size))
+
+    expected = gradients(module_of(plain=True), lambda module: encode(module, repeated))
+    found = gradients(module_of(plain=True), lambda module: encode(module, once))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_in_chunks(tiny, tmp_path):
+    results = train(configuration(tiny, tmp_path / "run", "chunk_size=3", "max_epochs=1"))
+    assert results["dev"]["rsum"] > 0
+    with pytest.raises(UserError, match="chunk_size is 0"):
+        train(configuration(tiny, tmp_path / "other", "chunk_size=0"))
+
+
+def one_update(module: RetrievalModule, precision: MixedPrecision | None) -> None:
+    batch = batch_of(module.model.vocabulary)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_steps=1,
+        plugins=[precision] if precision else [],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(
+            module,
+            torch.utils.data.DataLoader([batch], batch_size=None),
+        )
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_scaled_gradient_is_clipped_unscaled(fused):
+    """float16 scales the loss, which neither the norm nor the update may show."""
+    plain = module_of(fused=fused, plain=True, grad_clip=0.1)
+    one_update(plain, None)
+    scaled = module_of(fused=fused, plain=True, grad_clip=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    one_update(scaled, MixedPrecision("16-mixed", "cpu", scaler))
+    assert float(plain.grad_norm) > 0.1
+    assert float(scaled.grad_norm) == pytest.approx(float(plain.grad_norm), rel=0.05)
+    start = dict(module_of(plain=True).named_parameters())
+    weights = dict(scaled.named_parameters())
+    for name, parameter in plain.named_parameters():
+        update, expected = weights[name] - start[name], parameter - start[name]
+        # Adam's first updates are all of one size
+        agree = (update.sign() == expected.sign()).float().mean()
+        assert agree > 0.9, name
+
+
+def test_bfloat16_trains(tiny, tmp_path):
+    results = train(
+        configuration(tiny, tmp_path / "run", "trainer.precision=bf16-mixed", "max_epochs=1")
+    )
+    assert results["dev"]["rsum"] > 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_parts_compute_the_same_and_keep_their_names():
+    module = module_of(plain=True)
+    batch = batch_of(module.model.vocabulary)
+    names = list(module.state_dict())
+    expected = gradients(module, lambda module: module.embed_pairs(batch))
+    module.zero_grad()
+    compile_parts(module.model)
+    found = gradients(module, lambda module: module.embed_pairs(batch))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+    assert list(module.state_dict()) == names
+
+
+def test_no_compiler_is_told(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"C\+\+ compiler"):
+        compile_parts(module_of().model)

@@ -28,7 +28,10 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     configs = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
     found = installed / "vse_exp" / "conf"
     assert {path.relative_to(found) for path in found.rglob("*.yaml")} == configs
-    assert list((installed / "vse_exp" / "retrieval" / "templates").glob("*.html"))
+    templates = Path("vse_exp") / "pages" / "templates"
+    brought = {path.name for path in (installed / templates).iterdir()}
+    assert brought == {path.name for path in (ROOT / "src" / templates).iterdir()}
+    assert "report.html.j2" in brought
     done = subprocess.run(
         [sys.executable, "-m", "vse_exp.train", "--cfg", "job", "data=f8k"],
         cwd=tmp_path,

@@ -20,23 +20,13 @@ from vse_exp.evaluation.neighbours import best_images
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.models.vse import VSE
-from vse_exp.pages.histogram import rank_histogram
-from vse_exp.pages.writing import (
-    PAGE,
-    Markup,
-    fill,
-    joined,
-    json_for_script,
-    page,
-    template_text,
-    write_thumbnails,
-)
+from vse_exp.pages.histogram import rank_counts
+from vse_exp.pages.writing import PAGE, page, write_thumbnails
 from vse_exp.retrieval.build import new_folder
 from vse_exp.retrieval.pictures import Thumbnails
 from vse_exp.similarity import find_similarity
 
 IMAGES_AT_ONCE = 64
-DIRECTIONS = {"a": "Image → captions", "s": "Caption → images"}
 
 
 def write_report(
@@ -68,21 +58,15 @@ def write_report(
             "pictures": shown,
         }
         text = page(
-            "report.html",
+            "report.html.j2",
             title="What the model retrieves",
-            source=source,
+            source_name=source,
             about=about,
             protocol=f"{source}, {result.protocol}",
-            recalls=_recall_rows(result.metrics),
-            rsum=f"{result.metrics['rsum']:.1f}",
-            annotation_histogram=rank_histogram(
-                result.annotation_ranks.numpy(), "Image to captions"
-            ),
-            search_histogram=rank_histogram(result.search_ranks.numpy(), "Caption to images"),
-            n_images=f"{len(images):,}",
-            n_captions=f"{len(captions):,}",
-            data=json_for_script(content),
-            script=Markup(template_text("dom.js") + template_text("report.js")),
+            metrics=result.metrics,
+            annotation_bars=rank_counts(result.annotation_ranks.numpy()),
+            search_bars=rank_counts(result.search_ranks.numpy()),
+            data=content,
         )
         (folder / PAGE).write_text(text, encoding="utf-8")
     return result
@@ -141,21 +125,3 @@ def _direction(ranks: np.ndarray, items: np.ndarray, scores: np.ndarray) -> dict
 
 def _rounded(scores: np.ndarray) -> list[Any]:
     return np.round(scores.astype(np.float64), 4).tolist()
-
-
-def _recall_rows(metrics: dict[str, float]) -> Markup:
-    return joined(
-        fill(
-            '<tr><th scope="row">$name</th>$cells</tr>',
-            name=name,
-            cells=joined(
-                (
-                    *(fill("<td>$v</td>", v=f"{metrics[f'{a}R@{n}']:.1f}") for n in (1, 5, 10)),
-                    fill("<td>$v</td>", v=f"{metrics[f'{a}Medr']:.0f}"),
-                    fill("<td>$v</td>", v=f"{metrics[f'{a}Meanr']:.1f}"),
-                ),
-                "",
-            ),
-        )
-        for a, name in DIRECTIONS.items()
-    )

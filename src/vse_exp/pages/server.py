@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vse_exp.errors import UserError
 from vse_exp.pages.demo import Demo
-from vse_exp.pages.writing import fill, template_text
+from vse_exp.pages.writing import page, source
 
 UPLOAD_SECONDS = 60
 DROPPED = 4
@@ -46,7 +46,7 @@ def build_app(demo: Demo, hosts: set[str] | None) -> Starlette:
     that a page of another site cannot reach it under a name of its own (DNS rebinding)."""
 
     async def index(request: Request) -> Response:
-        return Response(page, media_type="text/html")
+        return Response(start, media_type="text/html")
 
     async def about(request: Request) -> Response:
         return JSONResponse(demo.about())
@@ -72,13 +72,12 @@ def build_app(demo: Demo, hosts: set[str] | None) -> Starlette:
 
     described = demo.about()
     counts = " and ".join(f"{count:,} {kind}" for kind, count in described["counts"].items())
-    source = f" of {described['source']}" if described["source"] else ""
-    page = fill(template_text("demo.html"), collection=counts + source)
-    style, script = template_text("style.css"), template_text("dom.js") + template_text("demo.js")
+    origin = f" of {described['source']}" if described["source"] else ""
+    start = page("demo.html.j2", title="Images and sentences", collection=counts + origin)
     routes = [
         Route("/", index),
-        Route("/style.css", _constant(style, "text/css")),
-        Route("/demo.js", _constant(script, "text/javascript")),
+        Route("/style.css", _constant(source("style.css"), "text/css")),
+        Route("/demo.js", _constant(source("dom.js", "demo.js"), "text/javascript")),
         Route("/api/about", about),
         Route("/api/search", search),
         Route("/api/image/{row:int}", image),

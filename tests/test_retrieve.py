@@ -157,7 +157,10 @@ def test_a_page_shows_what_was_found(files: Path, capsys) -> None:
         (["query=a", "features=mine_ims.npy", "k=0"], "at least one"),
         (["query=a", "features=mine_ims.npy", *TINY], "either data=… or files"),
         (["query=a", "features=mine_ims.npy", "pictures=none"], "No file or folder none"),
-        (["query=a", "features=mine_ims.npy", "provenance=none"], "Cannot read the record"),
+        (
+            ["query=a", "features=mine_ims.npy", "provenance=none"],
+            "Cannot read none: No such file or directory.",
+        ),
         (["features=mine_ims.npy"], "query=… is required"),
     ],
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -17,6 +16,7 @@ from omegaconf import DictConfig
 from vse_exp.cli import hydra_entry
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
+from vse_exp.progress import progress
 
 if TYPE_CHECKING:
     from vse_exp.models.vse import VSE
@@ -134,24 +134,15 @@ def _write(path: Path, count: int, dim: int, blocks: Iterator[np.ndarray], what:
     with (
         atomic_path(path) as temporary,
         open(temporary, "wb") as file,
-        _progress(what, count) as advance,
+        progress(f"embedding {what}", what) as update,
     ):
         np.lib.format.write_array_header_1_0(file, header)
+        done = 0
         for block in blocks:
+            update(done, count)
             file.write(np.ascontiguousarray(block, dtype="<f4").data)
-            advance(len(block))
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, only where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"embedding {what}", total=total)
-        yield lambda rows: progress.advance(task, rows)
+            done += len(block)
+        update(done, count)
 
 
 if __name__ == "__main__":

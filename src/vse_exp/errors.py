@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 class UserError(Exception):
     """A user's mistake, told in one sentence: what is wrong, where, and what to do.
@@ -15,3 +17,9 @@ class Interrupted(Exception):
 
     Entry points print the message and exit with status 75.
     """
+
+
+def printable(text: str) -> str:
+    """`text` in one line without control characters, which a terminal would obey."""
+    one_line = " ".join(text.split())
+    return "".join("�" if unicodedata.category(mark) == "Cc" else mark for mark in one_line)

@@ -18,7 +18,7 @@ from vse_exp.images.backbones import Backbone, build_backbone
 from vse_exp.images.extraction import Extraction, Settings, extract_features
 from vse_exp.images.provenance import FeatureFiles
 from vse_exp.images.sources import open_pictures
-from vse_exp.progress import image_progress
+from vse_exp.progress import progress
 
 
 @hydra_entry("extract")
@@ -81,8 +81,8 @@ def _extract(
         left = drop_captions(files, {name for name, _ in skipped})
         print(f"{files.captions}: {left} captions are left")
 
-    with image_progress(output.name) as progress:
-        result = extract_features(pictures, backbone, output, settings, progress, device, accept)
+    with progress(output.name, "images") as update:
+        result = extract_features(pictures, backbone, output, settings, update, device, accept)
     _report(result, backbone)
     return result
 

@@ -1,59 +1,64 @@
-"""Progress on a terminal as a bar, elsewhere as a line now and then."""
+"""Progress on standard error: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from typing import Any, TypeVar
 
 LINE_SECONDS = 30.0
 """Time between lines where the output is no terminal."""
 
+Step = TypeVar("Step")
 
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} images/s")
+
+def track(steps: Sequence[Step], task: str, shown: bool = True) -> Iterator[Step]:
+    """The steps one by one, with progress where `shown`."""
+    if not shown:
+        yield from steps
+        return
+    with progress(task, "steps") as update:
+        for number, step in enumerate(steps):
+            update(number, len(steps))
+            yield step
+        update(len(steps), len(steps))
 
 
 @contextmanager
-def image_progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield `update(done, total)`, which shows images a second and the time left.
+def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield `update(done, total)`, which shows units a second and the time left.
 
     What the first call says was done before does not count for the speed.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Lines(name, console)
+        yield _Lines(task, unit, console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task(name, total=None)
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed)
+    with Progress(*columns, TimeLeft(), console=console) as bar:
+        number = bar.add_task(task, total=None, speed="")
 
         def update(done: int, total: int) -> None:
-            if progress.tasks[0].total is None:
-                progress.reset(task, total=total, completed=done)
-            else:
-                progress.update(task, completed=done)
+            if bar.tasks[0].total is None:
+                bar.reset(number, total=total, completed=done)
+                return
+            per_second = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            speed = f"{per_second:,.1f} {unit}/s" if per_second else ""
+            bar.update(number, completed=done, speed=speed)
 
         yield update
 
 
 class _Lines:
-    def __init__(self, name: str, console: Console) -> None:
-        self.name = name
+    def __init__(self, task: str, unit: str, console: Any) -> None:
+        self.task = task
+        self.unit = unit
         self.console = console
         self.first: tuple[float, int] | None = None
         self.told = time.monotonic()
@@ -63,12 +68,14 @@ class _Lines:
         if self.first is None:
             self.first = (now, done)
             if done:
-                self._tell(f"{done} of {total} images were done before")
+                self._tell(f"{done} of {total} {self.unit} were done before")
         elif now - self.told >= LINE_SECONDS:
             self.told = now
             speed = (done - self.first[1]) / (now - self.first[0])
             left = (total - done) / max(speed, 1e-9)
-            self._tell(f"{done} of {total} images, {speed:.1f} images/s, {left:.0f} s left")
+            self._tell(
+                f"{done} of {total} {self.unit}, {speed:.1f} {self.unit}/s, {left:.0f} s left"
+            )
 
     def _tell(self, text: str) -> None:
-        self.console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self.task}: {text}", highlight=False, soft_wrap=True)

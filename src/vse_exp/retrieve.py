@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import hydra_entry
-from vse_exp.errors import UserError
+from vse_exp.errors import UserError, printable
 from vse_exp.retrieval.queries import find_target, read_queries, verbatim
 
 
@@ -64,12 +64,12 @@ def _print_tables(found: list[tuple[str, list[Any]]], kind: str) -> None:
     console = Console()
     for label, hits in found:
         # Text, for what is in brackets in a caption is no markup
-        table = Table(title=Text(label), title_justify="left", box=None, pad_edge=False)
+        table = Table(title=Text(printable(label)), title_justify="left", box=None, pad_edge=False)
         table.add_column("", justify="right", style="dim")
         table.add_column("score", justify="right")
         table.add_column(kind[:-1], overflow="fold")
         for place, hit in enumerate(hits, start=1):
-            table.add_row(str(place), f"{hit.score:.3f}", Text(hit.name))
+            table.add_row(str(place), f"{hit.score:.3f}", Text(printable(hit.name)))
         console.print(table)
 
 

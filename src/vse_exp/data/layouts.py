@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vse_exp.errors import UserError
+from vse_exp.files import read_lines
 from vse_exp.images.features import (
     ImageFeatures,
     check_rows,
@@ -132,26 +133,6 @@ def load_split(
     if in_memory:
         features = features.load()
     return Split(split, captions, caption_image, features, names, files, unit_norm)
-
-
-def read_lines(path: Path) -> list[str]:
-    """Stripped lines of a UTF-8 text file. UserError for an empty line or file, or bad bytes."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{path} line {line} is not UTF-8: save the file as UTF-8.") from error
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    lines = [line.strip() for line in text.split("\n")]
-    if lines[-1] == "":
-        lines.pop()
-    if not lines:
-        raise UserError(f"{path} is empty: it needs a caption or name a line.")
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            raise UserError(f"{path} line {number} is empty: every line must hold one caption.")
-    return lines
 
 
 def _map_by_name(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vse_exp.data.layouts import Split, SplitFiles, read_lines
+from vse_exp.data.layouts import Split, SplitFiles
 from vse_exp.data.pictures import PictureRows
 from vse_exp.errors import UserError
+from vse_exp.files import read_lines
 from vse_exp.images.preprocessing import Preprocessing
 
 

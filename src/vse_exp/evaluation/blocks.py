@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from vse_exp.progress import track
 from vse_exp.similarity import Similarity
 
 BLOCKS = {"cpu": (1024, 2048), "cuda": (4096, 16384)}
@@ -31,18 +32,10 @@ def score_blocks(
     size = min(rows, n_images) * min(columns, n_captions)
     buffers = torch.empty(2, size, device=images.device)
     starts = [(i, j) for i in range(0, n_images, rows) for j in range(0, n_captions, columns)]
-    for i, j in _watched(starts, task):
+    for i, j in track(starts, task or "", shown=task is not None):
         some, others = slice(i, min(i + rows, n_images)), slice(j, min(j + columns, n_captions))
         shape = some.stop - i, others.stop - j
         scores, spare = (buffer[: shape[0] * shape[1]].view(shape) for buffer in buffers)
         with torch.autocast(images.device.type, enabled=False):
             similarity.block(images[some].float(), captions[others].float(), out=scores)
         yield some, others, scores, spare
-
-
-def _watched(steps: list[tuple[int, int]], task: str | None) -> Iterable[tuple[int, int]]:
-    if task is None:
-        return steps
-    from rich.progress import track
-
-    return track(steps, description=task)

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vse_exp.data.layouts import Split, read_lines
+from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.metrics import RECALLS
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.files import read_lines
 
 NAMES = {
     "eccv_r1": "eccv_{}R@1",

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from vse_exp.errors import UserError
-from vse_exp.files import write_text
+from vse_exp.files import as_lines, read_text, write_text
 from vse_exp.images.provenance import FeatureFiles
 from vse_exp.images.sources import read_names
-from vse_exp.images.tables import read_text
 
 
 def prepared_outputs(folder: Path) -> list[Path]:
@@ -72,7 +71,7 @@ def drop_captions(files: FeatureFiles, left_out: Collection[str]) -> int:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    write_text(path, as_lines(lines))
 
 
 def _lines(path: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vse_exp.errors import UserError
+from vse_exp.files import MAX_RECORD, read_json
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +86,11 @@ def feature_record(features: str | os.PathLike[str]) -> dict[str, Any] | None:
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A record of features in a JSON file. UserError where it is missing, broken or none."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"Cannot read the record of features {path}: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is broken JSON: extract the features again.") from error
+        content = read_json(path, MAX_RECORD)
+    except UserError as error:
+        raise UserError(
+            f"{error} It should record how features were made: extract them again."
+        ) from error
     if not isinstance(content, dict) or "backbone" not in content:
         raise UserError(f"{path} is no record of features: extract them again or remove it.")
     return content

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vse_exp.errors import UserError
+from vse_exp.files import read_text
 from vse_exp.images.archives import ParquetPictures, TarPictures, ZipPictures
 from vse_exp.images.decoding import UnreadableImage, is_picture_name, read_image_file
-from vse_exp.images.tables import SUFFIXES, read_text, table_rows
+from vse_exp.images.tables import SUFFIXES, table_rows
 
 IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "img", "path", "filepath", "file")
 

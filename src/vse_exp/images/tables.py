@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vse_exp.errors import UserError
+from vse_exp.files import parse_json, read_json, read_text
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
@@ -35,26 +35,6 @@ def table_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
     if suffix == ".json":
         return _json_list(path)
     return _delimited(path)
-
-
-def read_text(path: Path) -> str:
-    """The UTF-8 text of a file, without a byte order mark. UserError names the first bad line."""
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path} line {line} is not UTF-8: save the file as UTF-8.") from error
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. UserError with the line where it is broken."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} line {error.lineno} is broken JSON ({error.msg}): is the file complete?"
-        ) from error
 
 
 def open_parquet(path: Path) -> Any:
@@ -106,10 +86,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} line {number} is broken JSON ({error.msg}).") from error
+        row = parse_json(line, path, number)
         yield number, _as_row(path, number, row)
 
 

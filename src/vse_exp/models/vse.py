@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.image import build_image_encoder
 from vse_exp.models.sentence import build_sentence_encoder
+from vse_exp.progress import track
 from vse_exp.text.subwords import SubwordVocabulary
 from vse_exp.text.vocabulary import Vocabulary
 
@@ -74,7 +75,7 @@ class VSE(nn.Module):
         result = np.empty((len(captions), self.config.dim), dtype=np.float32)
         device = self.device
         with self.evaluating():
-            for start in _progress(range(0, len(captions), batch_size), "captions", verbose):
+            for start in track(range(0, len(captions), batch_size), "encoding captions", verbose):
                 chosen = by_length[start : start + batch_size]
                 tokens, lengths = tokenized.batch(chosen)
                 if lengths is not None:
@@ -100,7 +101,7 @@ class VSE(nn.Module):
         size = batch_size or (64 if self.takes_pictures else 4096)
         result = np.empty((count, self.config.dim), dtype=np.float32)
         with self.evaluating():
-            for start in _progress(range(0, count, size), "images", verbose):
+            for start in track(range(0, count, size), "encoding images", verbose):
                 block = _rows(images, slice(start, start + size)).to(self.device)
                 rows = self.embed_images(block).float().cpu()
                 finite = rows.isfinite().all(1)
@@ -169,11 +170,3 @@ def _rows(features: Any, part: slice) -> Tensor:
     if hasattr(features, "rows"):  # ImageFeatures, which may normalise
         return features.rows(part)
     return torch.from_numpy(np.array(features[part], dtype=np.float32))
-
-
-def _progress(steps: range, what: str, verbose: bool) -> Iterable[int]:
-    if not verbose:
-        return steps
-    from rich.progress import track
-
-    return track(steps, description=f"encoding {what}")

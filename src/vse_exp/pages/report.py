@@ -19,10 +19,10 @@ from vse_exp.evaluation.evaluator import common_similarity, embed_split
 from vse_exp.evaluation.neighbours import best_images
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.files import new_folder
 from vse_exp.models.vse import VSE
 from vse_exp.pages.histogram import rank_counts
 from vse_exp.pages.writing import PAGE, page, write_thumbnails
-from vse_exp.retrieval.build import new_folder
 from vse_exp.retrieval.pictures import Thumbnails
 from vse_exp.similarity import find_similarity
 
@@ -45,7 +45,7 @@ def write_report(
     `k` results of each query are shown. `source` names data set and split, `about` the model.
     UserError where `output` exists and is not a report to be overwritten.
     """
-    with new_folder(Path(output), overwrite, PAGE) as folder:
+    with new_folder(output, overwrite, mark=PAGE) as folder:
         images, captions = embed_split(models, split)
         similarity = common_similarity(models)
         result = evaluate_embeddings(images, captions, split.caption_image, similarity=similarity)

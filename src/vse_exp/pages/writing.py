@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vse_exp.retrieval.build import new_folder
+from vse_exp.files import new_folder
 from vse_exp.retrieval.gallery import Hit, Kind
 from vse_exp.retrieval.pictures import Thumbnails
 
@@ -79,7 +79,7 @@ def write_results(
     overwrite: bool = False,
 ) -> None:
     """A folder with one page of what each query (as text) found, images with their pictures."""
-    with new_folder(Path(output), overwrite, PAGE) as folder:
+    with new_folder(output, overwrite, mark=PAGE) as folder:
         rows = {hit.item for _, hits in found for hit in hits} if kind == "images" else set()
         text = page(
             "results.html.j2",

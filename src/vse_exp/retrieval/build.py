@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from vse_exp.errors import UserError
-from vse_exp.files import write_json, write_text
+from vse_exp.files import as_lines, new_folder, write_json, write_text
 from vse_exp.models.vse import VSE
+from vse_exp.progress import track
 from vse_exp.retrieval.ann import AnnIndex, AnnOptions
 from vse_exp.retrieval.gallery import (
     ABOUT,
@@ -78,13 +76,13 @@ def build_gallery(
         if called is not None:
             rows = _room(folder, "images", len(called), model.config.dim, dtype)
             size = BLOCK_PICTURES if model.takes_pictures else BLOCK_IMAGES
-            for part in _parts(len(called), size, "embedding images", verbose):
+            for part in track(_parts(len(called), size), "embedding images", verbose):
                 rows[part] = model.encode_images(_block(images, part))
             found["images"] = Items(called, rows)
         if captions is not None:
             names = [" ".join(caption.splitlines()) for caption in captions]
             rows = _room(folder, "captions", len(names), model.config.dim, dtype)
-            for part in _parts(len(names), BLOCK_CAPTIONS, "embedding captions", verbose):
+            for part in track(_parts(len(names), BLOCK_CAPTIONS), "embedding captions", verbose):
                 rows[part] = model.encode_sentences(names[part])
             found["captions"] = Items(names, rows)
         if ann is not None:
@@ -97,36 +95,9 @@ def build_gallery(
 
     if output is None:
         return embed(None)
-    with new_folder(Path(output), overwrite) as folder:
+    with new_folder(output, overwrite, mark=ABOUT) as folder:
         _write(embed(folder), folder)
     return open_gallery(output)
-
-
-@contextmanager
-def new_folder(path: Path, overwrite: bool = False, mark: str = ABOUT) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `path` on success.
-
-    A folder that stands there is only replaced if `overwrite`, and if it holds the file `mark`, by
-    which it is known to be one of ours. UserError otherwise, and where it cannot be written.
-    """
-    if path.exists() and not (overwrite and (path / mark).is_file()):
-        reason = f"is not one of this program's ({mark} is missing)" if overwrite else "exists"
-        advice = "give another folder" + ("" if overwrite else ", or overwrite=true")
-        raise UserError(f"The output {path} {reason}: {advice}.")
-    token = secrets.token_hex(4)
-    unfinished = path.with_name(f".{path.name}.{token}")
-    old = path.with_name(f".{path.name}.{token}.old")
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        if path.exists():
-            path.rename(old)
-        unfinished.rename(path)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _checked_names(names: Sequence[str] | None, count: int) -> list[str]:
@@ -149,13 +120,8 @@ def _room(folder: Path | None, kind: Kind, count: int, dim: int, dtype: type) ->
     return np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", dtype, (count, dim))
 
 
-def _parts(count: int, step: int, task: str, verbose: bool) -> Iterable[slice]:
-    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
-    if not verbose or len(parts) < 2:
-        return parts
-    from rich.progress import track
-
-    return track(parts, description=task)
+def _parts(count: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _block(images: Any, part: slice) -> np.ndarray:
@@ -182,7 +148,7 @@ def _write(gallery: Gallery, folder: Path) -> None:
         items = gallery.items(kind)
         if isinstance(items.vectors, np.memmap):
             items.vectors.flush()
-        write_text(folder / f"{kind}.txt", "".join(f"{name}\n" for name in items.names))
+        write_text(folder / f"{kind}.txt", as_lines(items.names))
         if items.index is not None:
             items.index.write(folder / f"{kind}.faiss")
     if gallery.caption_image is not None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from vse_exp.data import load_split_from_config, open_features
-from vse_exp.data.layouts import read_lines
 from vse_exp.data.picture_splits import find_pictures
 from vse_exp.data.pictures import PictureRows
 from vse_exp.errors import UserError
+from vse_exp.files import read_lines
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.provenance import feature_record, read_record, require_compatible
 from vse_exp.images.sources import open_pictures

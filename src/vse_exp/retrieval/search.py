@@ -9,7 +9,6 @@ product.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.progress import track
 
 BLOCK_SCORES = 1 << 23
 """Scores held at once (32 MB)."""
@@ -65,7 +65,7 @@ def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
     widest = min(BLOCK_QUERIES, len(queries))
     rows = min(BLOCK_ROWS, len(gallery), BLOCK_SCORES // widest)
     product = _Product(rows, widest, queries.device)
-    for start in _watched(range(0, len(gallery), rows), verbose):
+    for start in track(range(0, len(gallery), rows), "searching", verbose):
         block = gallery[start : start + rows]
         for part in best:
             part.add(product(block, part.queries), start)
@@ -145,11 +145,3 @@ def _best_of_groups(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     top = members.reshape(GROUP * k, n_queries).T.contiguous().topk(k, dim=1)
     member, group = top.indices // k, chosen.gather(1, top.indices % k)
     return top.values, member * n_groups + group
-
-
-def _watched(steps: range, verbose: bool) -> Iterable[int]:
-    if not verbose:
-        return steps
-    from rich.progress import track
-
-    return track(steps, description="searching")

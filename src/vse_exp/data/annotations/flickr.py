@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vse_exp.data.annotations.records import Reading, Record
 from vse_exp.errors import UserError
-from vse_exp.images.tables import read_text
+from vse_exp.files import read_text
 
 _TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
 SPLIT_FILES = {

@@ -10,7 +10,8 @@ from vse_exp.data.annotations.flickr import is_token_file, read_tokens
 from vse_exp.data.annotations.records import Reading
 from vse_exp.data.annotations.tables import read_table
 from vse_exp.errors import UserError
-from vse_exp.images.tables import SUFFIXES, read_json
+from vse_exp.files import read_json
+from vse_exp.images.tables import SUFFIXES
 
 FORMATS = ("auto", "tokens", "table", "coco", "karpathy")
 _KNOWN_FILES = (

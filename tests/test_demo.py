@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
@@ -24,14 +29,14 @@ from browser import FLAGS, chromium
 from conftest import random_captions
 from vse_exp.data.scenes import prepare_scenes
 from vse_exp.data.scenes.export import write_pictures
-from vse_exp.demo import _check_host, _listen
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.pages.demo import Demo, Limits, picture_type
+from vse_exp.pages.serving import build_server, listen
 from vse_exp.retrieval import Gallery, Retriever, build_gallery
-from vse_exp.retrieval.pictures import open_thumbnails
+from vse_exp.retrieval.pictures import gallery_thumbnails
 from vse_exp.text.vocabulary import Vocabulary
 
 HOSTILE = (
@@ -39,6 +44,8 @@ HOSTILE = (
 )
 IMAGES = 9
 LIMITS = Limits(upload_bytes=200_000, upload_pixels=1_000_000)
+DEADLINE = 30
+"""Seconds that any answer may take."""
 
 
 @pytest.fixture(scope="module")
@@ -72,36 +79,48 @@ def gallery(scenes: Path, model: VSE) -> Gallery:
 
 @pytest.fixture(scope="module")
 def demo(model: VSE, gallery: Gallery) -> Demo:
-    assert gallery.images is not None
-    thumbnails = open_thumbnails("scenes", gallery.images.names)
-    return Demo(Retriever(model, gallery), thumbnails, LIMITS)
+    return Demo(Retriever(model, gallery), gallery_thumbnails(gallery), LIMITS)
+
+
+@contextmanager
+def running(demo: Demo) -> Iterator[int]:
+    """Port of a demo that runs in a thread."""
+    pytest.importorskip("uvicorn", reason="needs the extra `demo`")
+    pytest.importorskip("starlette", reason="needs the extra `demo`")
+    with listen("127.0.0.1", 0) as listener:
+        server = build_server(demo)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + DEADLINE
+        while not server.started:
+            assert time.monotonic() < deadline, "the demo has not started"
+            time.sleep(0.01)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
 def port(demo: Demo) -> Iterator[int]:
     """Port of a running demo."""
-    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `demo`")
-    pytest.importorskip("starlette", reason="needs the extra `demo`")
-    from vse_exp.pages.server import build_app
+    with running(demo) as number:
+        yield number
 
-    listener = _listen("127.0.0.1", 0)
-    app = build_app(demo, {"127.0.0.1", "localhost"})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+
+@pytest.fixture(scope="module")
+def hasty_port(demo: Demo) -> Iterator[int]:
+    """Port of a demo that waits half a second for a request."""
+    hasty = replace(LIMITS, head_seconds=0.5, upload_seconds=0.5)
+    with running(Demo(demo.retriever, demo.thumbnails, hasty)) as number:
+        yield number
 
 
 def ask(
     port: int, path: str, body: bytes | None = None, method: str = "", **headers: str
 ) -> tuple[int, dict | bytes]:
     """Status and answer, decoded where it is JSON. Header names are written with underscores."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if body is not None:
         sent.setdefault("content-type", "application/octet-stream")
@@ -182,7 +201,7 @@ def test_uploads_are_bounded(port: int) -> None:
     assert isinstance(answer, dict)
     assert "0.2 MB" in answer["error"]
     # without a declared length it is counted while it comes in
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     parts = iter([bytes(60_000)] * 5)
     connection.request(
         "POST", "/api/picture", parts, {"content-type": "image/png"}, encode_chunked=True
@@ -190,7 +209,7 @@ def test_uploads_are_bounded(port: int) -> None:
     assert connection.getresponse().status == 413
     connection.close()
     # far too large a one is refused before it is sent
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     connection.putrequest("POST", "/api/picture")
     connection.putheader("content-type", "image/png")
     connection.putheader("content-length", str(10**12))
@@ -209,7 +228,13 @@ def test_uploads_are_bounded(port: int) -> None:
         ("/pictures/..%2f..%2fetc%2fpasswd.jpg", 404),
         ("/pictures/../../etc/passwd", 404),
         ("/%2e%2e/%2e%2e/etc/passwd", 404),
-        ("/api/image/99999999999999999999", 400),
+        ("/api/image/99999999", 400),
+        ("/api/image/99999999999999999999", 404),
+        (f"/api/image/{'7' * 5000}", 404),
+        (f"/pictures/{'7' * 5000}.jpg", 404),
+        ("/api/image/%D9%A3", 404),
+        ("/api/image/1e3", 404),
+        (f"/api/search?q=a&k={'9' * 5000}", 400),
         ("/api/search", 400),
         (f"/api/search?q={'a' * 1001}", 400),
         ("/api/search?q=a&k=-1", 400),
@@ -225,14 +250,99 @@ def test_paths_in_requests_open_nothing(port: int, path: str, status: int) -> No
 
 
 def test_other_names_and_other_sites_are_refused(port: int) -> None:
-    assert ask(port, "/api/about", host="attacker.example")[0] == 403
-    assert ask(port, "/api/about", host=f"localhost:{port}")[0] == 200
+    for host in ("attacker.example", "", "localhost.attacker.example", "[::1", "a@localhost"):
+        assert ask(port, "/api/about", host=host)[0] == 403
+    for host in (f"localhost:{port}", f"LOCALHOST:{port}", "[::1]"):
+        assert ask(port, "/api/about", host=host)[0] == 200
     assert ask(port, "/api/search?q=a", sec_fetch_site="cross-site")[0] == 403
     assert ask(port, "/", sec_fetch_site="cross-site")[0] == 200
-    # what a form of another site could send
-    for kind in ("multipart/form-data; boundary=x", "text/plain"):
-        assert ask(port, "/api/picture", picture_bytes(), content_type=kind)[0] == 415
     assert ask(port, "/api/search?q=a", method="DELETE")[0] == 405
+
+
+def test_foreign_origins_are_refused(port: int) -> None:
+    own = f"http://127.0.0.1:{port}"
+    for origin in ("https://attacker.example", "null", "", "http://127.0.0.1:1", f"{own}.evil"):
+        for body in (None, picture_bytes()):
+            path = "/api/picture" if body else "/api/search?q=a"
+            assert ask(port, path, body, origin=origin)[0] == 403, origin
+    assert ask(port, "/api/picture", picture_bytes(), origin=own)[0] == 200
+
+
+def test_only_pictures_are_taken(port: int) -> None:
+    """All that a form of another site could send, in whatever case, is no picture."""
+    for kind in (
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "TEXT/PLAIN",
+        "Text/Plain; charset=utf-8",
+        "text/plain, application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "image/svg+xml",
+        "",
+    ):
+        assert ask(port, "/api/picture", picture_bytes(), content_type=kind)[0] == 415, kind
+    for kind in ("image/png", "IMAGE/PNG", "application/octet-stream; a=b"):
+        assert ask(port, "/api/picture", picture_bytes(), content_type=kind)[0] == 200, kind
+
+
+def left(port: int, *parts: bytes, pause: float = 0.1) -> bytes:
+    """What a client gets that sends these parts with pauses, and then waits."""
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
+        for part in parts:
+            client.sendall(part)
+            time.sleep(pause)
+        received = b""
+        with suppress(ConnectionResetError):
+            while more := client.recv(65536):
+                received += more
+        return received
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        (b"GET / HT",),
+        (b"GET / HTTP/1.1\r\n", b"host: localhost\r\n"),
+        (b"GET /api/about HTTP/1.1\r\nhost: localhost\r\n\r\n", b"GET /api"),
+    ],
+)
+def test_half_a_request_is_not_waited_for(hasty_port: int, parts: tuple[bytes, ...]) -> None:
+    started = time.monotonic()
+    received = left(hasty_port, *parts)
+    assert time.monotonic() - started < DEADLINE / 2
+    assert received.count(b"HTTP/1.1 200") == int(len(parts) == 2 and parts[1] == b"GET /api")
+    assert ask(hasty_port, "/api/about")[0] == 200
+
+
+def test_a_head_that_drips_in_is_not_waited_for(hasty_port: int) -> None:
+    with socket.create_connection(("127.0.0.1", hasty_port), timeout=DEADLINE) as client:
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() < started + DEADLINE:
+                client.sendall(b"x")
+                time.sleep(0.05)
+    assert time.monotonic() < started + DEADLINE / 2
+
+
+def test_half_an_upload_is_not_waited_for(hasty_port: int) -> None:
+    head = (
+        b"POST /api/picture HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\n"
+        b"content-length: 5000\r\n\r\n"
+    )
+    assert left(hasty_port, head, b"\x89PNG").startswith(b"HTTP/1.1 408")
+
+
+def test_many_idle_clients_leave_room_for_others(hasty_port: int) -> None:
+    clients = [socket.create_connection(("127.0.0.1", hasty_port), DEADLINE) for _ in range(300)]
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while ask(hasty_port, "/api/about")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        for client in clients:
+            client.close()
 
 
 def test_twenty_requests_at_once(port: int) -> None:
@@ -252,7 +362,7 @@ def test_twenty_requests_at_once(port: int) -> None:
 
 
 def test_every_answer_carries_the_headers(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     for path in ("/", "/demo.js", "/pictures/0.jpg", "/nothing"):
         connection.request("GET", path)
         response = connection.getresponse()
@@ -263,14 +373,56 @@ def test_every_answer_carries_the_headers(port: int) -> None:
 
 
 def test_other_machines_are_let_in_only_when_told_so() -> None:
-    for host in ("127.0.0.1", "localhost", "::1"):
-        _check_host(host, public=False)
+    for host in ("127.0.0.1", "localhost"):
+        listen(host, 0).close()
     for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", ""):
-        with pytest.raises(UserError, match="public=true"):
-            _check_host(host, public=False)
-        _check_host(host, public=True)
-    with _listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match="Cannot listen"):
-        _listen("127.0.0.1", taken.getsockname()[1])
+        # what is written as no, and is read as a text that is not empty, is no yes
+        for public in (False, "no", "false"):
+            with pytest.raises(UserError, match="public=true"):
+                listen(host, 0, public)  # type: ignore[arg-type]
+    listen("0.0.0.0", 0, public=True).close()
+    with listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match="Cannot listen"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(UserError, match="Cannot listen"):
+        listen("127.0.0.1", 99_999)
+
+
+@pytest.mark.parametrize("place", ["folder", "tar", "list", "none"])
+def test_a_gallery_of_somebody_else_shows_no_picture_of_mine(
+    place: str, model: VSE, tmp_path: Path
+) -> None:
+    """Names that lead out of the gallery's pictures, and lists that do, copy nothing."""
+    private, shared = tmp_path / "private", tmp_path / "shared"
+    for folder, colour in ((private, "red"), (shared, "blue")):
+        folder.mkdir()
+        Image.new("RGB", (32, 32), colour).save(folder / "mine.png")
+    (shared / "ours.png").write_bytes((shared / "mine.png").read_bytes())
+    if place == "tar":
+        with tarfile.open(tmp_path / "pictures.tar", "w") as archive:
+            archive.add(shared / "ours.png", "ours.png")
+    names = [str(private / "mine.png"), "../private/mine.png", "ours.png", "/etc/../etc/passwd"]
+    if place == "list":
+        (tmp_path / "list.txt").write_text("\n".join(names))
+    where = {
+        "folder": str(shared),
+        "tar": str(tmp_path / "pictures.tar"),
+        "list": str(tmp_path / "list.txt"),
+        "none": None,
+    }[place]
+    features = np.eye(len(names), model.config.dim_image, dtype=np.float32)
+    gallery = build_gallery(model, images=features, image_names=names, pictures=where)
+    shown = gallery_thumbnails(gallery)
+    found = [shown.jpeg(row) if shown else None for row in range(len(names))]
+    for content in found:
+        if content is not None:
+            red, _, blue = Image.open(io.BytesIO(content)).getpixel((16, 16))
+            assert blue > 200 > 50 > red, "a picture from elsewhere is shown"
+    assert (found[2] is not None) == (place in ("folder", "tar"))
+    assert found[3] is None
+    if place == "list":  # which its owner may name
+        mine = gallery_thumbnails(gallery, where)
+        assert mine is not None
+        assert mine.jpeg(0) is not None
 
 
 @pytest.fixture(scope="module")
@@ -388,6 +540,7 @@ def test_the_command_serves_until_it_is_interrupted(
     )
     assert process.stdout is not None
     try:
+        assert select.select([process.stdout], [], [], 4 * DEADLINE)[0], "no address is told"
         line = process.stdout.readline()
         port = int(line.split("127.0.0.1:")[1].split(" ")[0])
         status, answer = ask(port, "/api/search?q=a+dog&k=2")
@@ -396,7 +549,7 @@ def test_the_command_serves_until_it_is_interrupted(
         assert len(answer["images"]) == 2
     finally:
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, errors
     assert errors == ""
     assert [path.name for path in tmp_path.iterdir()] == ["model.ckpt"]

@@ -21,7 +21,7 @@ def _retrieve(cfg: DictConfig) -> None:
     from vse_exp.pages.writing import write_results
     from vse_exp.retrieval.captioning import Retriever
     from vse_exp.retrieval.collection import find_gallery
-    from vse_exp.retrieval.pictures import open_thumbnails
+    from vse_exp.retrieval.pictures import gallery_thumbnails
 
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     if config["format"] not in ("table", "json"):
@@ -45,10 +45,8 @@ def _retrieve(cfg: DictConfig) -> None:
     if config["output"] is not None:
         write_json(config["output"], described)
     if config["page"] is not None:
-        place = config["pictures"] or gallery.about["pictures"]
-        names = gallery.images.names if gallery.images else None
         about = f"{len(gallery.items(kind)):,} {kind} of {gallery.about['source']}"
-        thumbnails = open_thumbnails(place, names)
+        thumbnails = gallery_thumbnails(gallery, config["pictures"])
         write_results(config["page"], found, kind, about, thumbnails, config["overwrite"])
     if config["format"] == "json":
         print(json.dumps(described, indent=2, ensure_ascii=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,11 @@ from PIL import Image
 
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import UnreadableImage, decode_image
+from vse_exp.models.checkpoint import load_model
 from vse_exp.retrieval.captioning import Retriever
-from vse_exp.retrieval.gallery import Hits, Kind
-from vse_exp.retrieval.pictures import Thumbnails
+from vse_exp.retrieval.collection import gallery_from_config
+from vse_exp.retrieval.gallery import Hits, Kind, open_gallery
+from vse_exp.retrieval.pictures import Thumbnails, gallery_thumbnails
 
 SIGNATURES = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -28,12 +30,14 @@ SIGNATURES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for."""
+    """What one request may ask for, and how long its head and an upload may take to come in."""
 
     upload_bytes: int = 10 << 20
     upload_pixels: int = 40_000_000
     characters: int = 1000
     results: int = 100
+    head_seconds: float = 20.0
+    upload_seconds: float = 60.0
 
 
 class Demo:
@@ -143,6 +147,21 @@ class _Clock:
         started = time.perf_counter()
         yield
         self.milliseconds[name] = round(1e3 * (time.perf_counter() - started), 2)
+
+
+def open_demo(config: Mapping[str, Any]) -> Demo:
+    """The demo of the keys in conf/demo.yaml: its model, and a gallery from disk or in memory."""
+    model = load_model(config["checkpoint"], config["device"])
+    if config["gallery"] is not None:
+        gallery = open_gallery(config["gallery"], model)
+    else:
+        gallery = gallery_from_config(config, model, None)
+    limits = Limits(
+        upload_bytes=int(1e6 * config["max_upload_mb"]),
+        upload_pixels=int(1e6 * config["max_upload_megapixels"]),
+    )
+    retriever = Retriever(model, gallery, config["weights"])
+    return Demo(retriever, gallery_thumbnails(gallery, config["pictures"]), limits)
 
 
 def picture_type(content: bytes) -> str | None:

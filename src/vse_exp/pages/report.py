@@ -6,24 +6,28 @@ directions, what was right and where the right ones stand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vse_exp.data.layouts import Split
+from vse_exp.data.picture_splits import find_pictures
+from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
-from vse_exp.evaluation.evaluator import common_similarity, embed_split
-from vse_exp.evaluation.neighbours import best_images
+from vse_exp.evaluation.evaluator import common_similarity, embed_split, load_split_for
+from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import new_folder
+from vse_exp.models.checkpoint import load_model
 from vse_exp.models.vse import VSE
 from vse_exp.pages.histogram import rank_counts
 from vse_exp.pages.writing import PAGE, page, write_thumbnails
-from vse_exp.retrieval.pictures import Thumbnails
+from vse_exp.retrieval.pictures import Thumbnails, open_thumbnails
 from vse_exp.similarity import find_similarity
 
 IMAGES_AT_ONCE = 64
@@ -45,6 +49,8 @@ def write_report(
     `k` results of each query are shown. `source` names data set and split, `about` the model.
     UserError where `output` exists and is not a report to be overwritten.
     """
+    if k < 1:
+        raise UserError(f"k={k}: show at least one result of each query.")
     with new_folder(output, overwrite, mark=PAGE) as folder:
         images, captions = embed_split(models, split)
         similarity = common_similarity(models)
@@ -72,6 +78,36 @@ def write_report(
     return result
 
 
+def report_from_config(config: Mapping[str, Any]) -> Evaluation:
+    """The report that the keys in conf/report.yaml ask for."""
+    given = config["checkpoint"]
+    paths = [given] if isinstance(given, str) else given
+    models = [load_model(path, config["device"]) for path in paths]
+    data, name = config["data"], config["split"]
+    split = load_split_for(models, data, name)
+    place = config["pictures"] or data["pictures"]
+    place = place or find_pictures(data["root"] or "", data["name"], name)
+    thumbnails = open_thumbnails(place, split.image_names)
+    if thumbnails is None:
+        print("No pictures at hand (pictures=… says where they lie): images are shown by name.")
+    return write_report(
+        config["output"],
+        models,
+        split,
+        source=f"{data['name']} {name}",
+        about="Model: " + ", ".join(map(_described, paths, models)),
+        thumbnails=thumbnails,
+        k=config["k"],
+        overwrite=config["overwrite"],
+    )
+
+
+def _described(path: str, model: VSE) -> str:
+    encoder = type(model.sentence_encoder).__name__
+    size = sum(weights.numel() for weights in model.parameters())
+    return f"{Path(path).name} ({encoder}, {size / 1e6:.1f} million parameters)"
+
+
 def single_results(
     images: np.ndarray,
     captions: np.ndarray,
@@ -85,9 +121,6 @@ def single_results(
     `places`: a caption's place among all for its image; of equal scores the wrong ones come first.
     """
     n_images, n_captions = len(images), len(captions)
-    k_captions = min(k, n_captions)
-    scores = np.empty((n_images, k_captions), np.float32)
-    items = np.empty((n_images, k_captions), np.int64)
     places = np.empty(n_captions, np.int64)
     own_scores = np.empty(n_captions, np.float32)
     by_image = np.argsort(caption_image, kind="stable")
@@ -99,8 +132,6 @@ def single_results(
         (IMAGES_AT_ONCE, n_captions),
     )
     for rows, _, block, _ in blocks:
-        top = block.topk(k_captions, dim=1)
-        scores[rows], items[rows] = top.values.numpy(), top.indices.numpy()
         ascending = block.sort(dim=1).values
         for image, line, row in zip(range(rows.start, rows.stop), ascending, block, strict=True):
             own = by_image[ends[image - 1] if image else 0 : ends[image]]
@@ -108,19 +139,19 @@ def single_results(
             others = (mine[:, None] == mine[None]).sum(1)  # equal ones that are right as well
             places[own] = (n_captions - torch.searchsorted(line, mine) - others + 1).numpy()
             own_scores[own] = mine.numpy()
-    image_scores, image_items = best_images(images, captions, k, similarity)
     return {
         "places": places.tolist(),
         "own_scores": _rounded(own_scores),
-        "annotation": _direction(result.annotation_ranks.numpy(), items, scores),
-        "search": _direction(
-            result.search_ranks.numpy(), image_items.numpy(), image_scores.numpy()
+        "annotation": _direction(
+            result.annotation_ranks, *best_captions(images, captions, k, similarity)
         ),
+        "search": _direction(result.search_ranks, *best_images(images, captions, k, similarity)),
     }
 
 
-def _direction(ranks: np.ndarray, items: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
-    return {"ranks": (ranks + 1).tolist(), "items": items.tolist(), "scores": _rounded(scores)}
+def _direction(ranks: Tensor, scores: Tensor, items: Tensor) -> dict[str, Any]:
+    found = {"items": items.tolist(), "scores": _rounded(scores.numpy())}
+    return {"ranks": (ranks + 1).tolist(), **found}
 
 
 def _rounded(scores: np.ndarray) -> list[Any]:

@@ -9,6 +9,7 @@ files, whose paths come back in later requests.)
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,32 +19,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vse_exp.errors import UserError
-from vse_exp.pages.demo import Demo
+from vse_exp.pages.demo import Demo, Limits
+from vse_exp.pages.guard import Guard
 from vse_exp.pages.writing import page, source
 
-UPLOAD_SECONDS = 60
 DROPPED = 4
 """Times the limit of bytes that are read of an upload that is too large."""
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
-FORM_TYPES = ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded", "")
-"""What pages of other sites may send unasked: uploads come with a type of their own."""
+UPLOADS = ("application/octet-stream", "image/jpeg", "image/png", "image/gif", "image/webp")
+"""Types of an upload. A page of another site can send none of them without asking first."""
 
 
 def build_app(demo: Demo, hosts: set[str] | None) -> Starlette:
-    """The application. `hosts`: names it may be called by, None for any; others are refused, so
-    that a page of another site cannot reach it under a name of its own (DNS rebinding)."""
+    """The application. `hosts`: names it may be called by, None for any (see Guard)."""
 
     async def index(request: Request) -> Response:
         return Response(start, media_type="text/html")
@@ -55,17 +44,17 @@ def build_app(demo: Demo, hosts: set[str] | None) -> Starlette:
         return await _answer(demo.sentence, request.query_params.get("q", ""), _count(request))
 
     async def image(request: Request) -> Response:
-        row = request.path_params["row"]
-        return await _answer(demo.image, row, *_words(request), _count(request))
+        return await _answer(demo.image, _row(request), *_words(request), _count(request))
 
     async def picture(request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip() in FORM_TYPES:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in UPLOADS:
             raise HTTPException(415, "Send the picture itself as the body, with its type.")
-        content = await _body(request, demo.limits.upload_bytes)
+        content = await _body(request, demo.limits)
         return await _answer(demo.picture, content, *_words(request), _count(request))
 
     async def thumbnail(request: Request) -> Response:
-        content = await run_in_threadpool(demo.thumbnail, request.path_params["row"])
+        content = await run_in_threadpool(demo.thumbnail, _row(request))
         if content is None:
             raise HTTPException(404, "No such picture.")
         return Response(content, media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
@@ -80,52 +69,13 @@ def build_app(demo: Demo, hosts: set[str] | None) -> Starlette:
         Route("/demo.js", _constant(source("dom.js", "demo.js"), "text/javascript")),
         Route("/api/about", about),
         Route("/api/search", search),
-        Route("/api/image/{row:int}", image),
+        Route("/api/image/{row}", image),
         Route("/api/picture", picture, methods=["POST"]),
-        Route("/pictures/{row:int}.jpg", thumbnail),
+        Route("/pictures/{row}.jpg", thumbnail),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
-    app.add_middleware(_Guard, hosts=hosts)
+    app.add_middleware(Guard, hosts=hosts)
     return app
-
-
-class _Guard:
-    """Refuses unknown hosts and requests from other sites, and adds the headers to each answer."""
-
-    def __init__(self, app: ASGIApp, hosts: set[str] | None) -> None:
-        self.app = app
-        self.hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope)
-
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                given = {name for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *(
-                        (name.encode(), value.encode())
-                        for name, value in HEADERS.items()
-                        if name.encode() not in given
-                    ),
-                ]
-            await send(message)
-
-        refusal = self._refusal(request)
-        answer = self.app if refusal is None else JSONResponse({"error": refusal}, 403)
-        await answer(scope, receive, send_with_headers)
-
-    def _refusal(self, request: Request) -> str | None:
-        if self.hosts is not None and request.url.hostname not in self.hosts:
-            return "The demo is not called by this name: add it to hosts=[…]."
-        elsewhere = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
-        if elsewhere and request.url.path != "/":  # a link may open the page, and nothing more
-            return "Requests from other sites are refused."
-        return None
 
 
 def _constant(text: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
@@ -149,19 +99,20 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, headers)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, as long as it has at most `limit` bytes and comes in time.
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The body, as long as it is not too large and comes in time.
 
     What is too large by a little is read to its end and dropped, since a client that is still
     sending may lose the answer.
     """
+    limit = limits.upload_bytes
     too_large = HTTPException(413, f"Pictures may have {limit / 1e6:g} MB: choose a smaller one.")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > DROPPED * limit:
+    declared = _number(request.headers.get("content-length", "0"))
+    if declared is None or declared > DROPPED * limit:
         raise too_large
     content, received = bytearray(), 0
     try:
-        async with asyncio.timeout(UPLOAD_SECONDS):
+        async with asyncio.timeout(limits.upload_seconds):
             async for part in request.stream():
                 received += len(part)
                 if received <= limit:
@@ -181,9 +132,22 @@ def _words(request: Request) -> tuple[str, str]:
     return request.query_params.get("minus", ""), request.query_params.get("plus", "")
 
 
+def _row(request: Request) -> int:
+    """The row of an image, as an address has it."""
+    row = _number(request.path_params["row"])
+    if row is None:
+        raise HTTPException(404, "There is no such image.")
+    return row
+
+
 def _count(request: Request) -> int:
     """How many results are asked for."""
-    text = request.query_params.get("k", "12")
-    if not text.isdecimal() or len(text) > 4:
+    count = _number(request.query_params.get("k", "12"))
+    if count is None:
         raise HTTPException(400, "k must be a number.")
-    return int(text)
+    return count
+
+
+def _number(text: str) -> int | None:
+    """A whole number as clients write it, none with more than twelve digits."""
+    return int(text) if re.fullmatch("[0-9]{1,12}", text) else None

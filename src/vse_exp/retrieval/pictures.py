@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from PIL import Image
 
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import UnreadableImage, open_picture
+from vse_exp.retrieval.gallery import Gallery
 
 THUMBNAIL = 240
 """Longer side of a thumbnail in pixels."""
@@ -29,7 +31,7 @@ def open_thumbnails(pictures: str | None, names: Sequence[str] | None) -> Thumbn
     """The thumbnails of the images `names` from a folder, tar or other source of pictures.
 
     `pictures` may be `scenes` for pictures that the program draws itself. None where either is None
-    or nothing is found there.
+    or nothing is found there. Names that lead out of a folder are looked for by their last part.
     """
     if pictures is None or not names:
         return None
@@ -37,10 +39,31 @@ def open_thumbnails(pictures: str | None, names: Sequence[str] | None) -> Thumbn
         return _Drawn(names)
     from vse_exp.images.sources import open_pictures
 
+    if Path(pictures).is_dir():
+        names = [_below(name) for name in names]
     try:
         return _Read(open_pictures(pictures, names))
     except UserError:
         return None
+
+
+def gallery_thumbnails(gallery: Gallery, pictures: str | None = None) -> Thumbnails | None:
+    """The thumbnails of a gallery's images, from `pictures` or where the gallery says they lie.
+
+    A gallery may come from anywhere: it may name a folder or an archive, but no list of files.
+    """
+    place = pictures or gallery.about["pictures"]
+    if pictures is None and place is not None and place != "scenes":
+        path = Path(place)
+        if not path.is_dir() and path.suffix.lower() not in (".tar", ".zip"):
+            return None
+    return open_thumbnails(place, gallery.images.names if gallery.images else None)
+
+
+def _below(name: str) -> str:
+    """A name that leads nowhere but down: one that is absolute or climbs is cut to its end."""
+    path = PurePath(name)
+    return path.name if path.is_absolute() or ".." in path.parts else name
 
 
 class _Read:

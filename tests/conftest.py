@@ -23,8 +23,10 @@ def _folder(variable: str) -> Path:
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Outputs of the original programs."""
-    return _folder("VSE_GOLDEN_DIR")
+    """Outputs of the original programs: those beside this file, or in VSE_GOLDEN_DIR."""
+    if os.environ.get("VSE_GOLDEN_DIR"):
+        return _folder("VSE_GOLDEN_DIR")
+    return Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -46,14 +48,16 @@ def random_features(count: int, dim: int = 12, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def write_dataset(root: Path, name: str = "tiny", images: int = 12, per_image: int = 3) -> Path:
+def write_dataset(
+    root: Path, name: str = "tiny", images: int = 12, per_image: int = 3, dim: int = 12
+) -> Path:
     """A data set with one row an image and contiguous captions."""
     folder = root / name
     folder.mkdir(parents=True)
     for seed, split in enumerate(("train", "dev", "test")):
         captions = random_captions(images * per_image, seed)
         (folder / f"{name}_{split}_caps.txt").write_text("\n".join(captions) + "\n")
-        np.save(folder / f"{name}_{split}_ims.npy", random_features(images, seed=seed))
+        np.save(folder / f"{name}_{split}_ims.npy", random_features(images, dim, seed))
     return root
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from conftest import write_dataset
 from vse_exp.convert import main as convert
 from vse_exp.embed import main as embed
 from vse_exp.evaluate import main as evaluate
@@ -58,7 +59,7 @@ def test_the_original_to_ours_and_back(golden: Path, tmp_path: Path, run, name: 
 def test_evaluated_as_the_unconverted(golden: Path, tmp_path: Path, run, capsys, name: str) -> None:
     source = golden / name / f"{name}.npz"
     run(convert, checkpoint=source, output=tmp_path / "model.ckpt")
-    (tmp_path / "f8k").symlink_to(golden / "small_f8k")
+    write_dataset(tmp_path, "f8k", images=50, dim=load_model(source).config.dim_image)
     metrics = {}
     for path in (source, tmp_path / "model.ckpt"):
         report = tmp_path / f"{path.stem}.json"
@@ -76,9 +77,12 @@ def test_vsepp_to_ours(golden: Path, tmp_path: Path, run, capsys) -> None:
     folder = golden / "small_vsepp"
     weights, words = folder / "model_best.pth.tar", folder / "f8k_precomp_vocab.pkl"
     run(convert, checkpoint=weights, vocabulary=words, output=tmp_path / "model.ckpt")
-    captions = (folder / "caps.txt").read_text().splitlines()
-    vectors = load_model(tmp_path / "model.ckpt").encode_sentences(captions)
-    assert np.abs(vectors - np.load(folder / "sent_vecs.npy")).max() < 1e-6
+    theirs, ours = load_model(weights), load_model(tmp_path / "model.ckpt")
+    np.testing.assert_array_equal(
+        ours.encode_sentences(CAPTIONS), theirs.encode_sentences(CAPTIONS)
+    )
+    expected = np.load(folder / "im_vecs.npy")
+    assert np.abs(ours.encode_images(np.load(folder / "feats.npy")) - expected).max() < 1e-6
     with pytest.raises(SystemExit):
         run(convert, checkpoint=weights, output=tmp_path / "model.npz")
     assert capsys.readouterr().err.startswith("error: The original has no")

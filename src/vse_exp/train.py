@@ -34,16 +34,16 @@ def main(cfg: DictConfig) -> float:
         from vse_exp.training.imports import import_lightning
 
         import_lightning()
-    from lightning.pytorch.utilities import rank_zero_only
 
     from vse_exp.evaluation.tables import print_results
+    from vse_exp.training.distributed import is_first_process
     from vse_exp.training.fit import train
     from vse_exp.training.multirun import run_job
 
     results = run_job(cfg, lambda: train(cfg, list(HydraConfig.get().overrides.task)))
     if results is None:
         return float("nan")
-    if rank_zero_only.rank == 0:  # of several processes the first alone tells
+    if is_first_process():
         print_results(results)
     return results["dev"]["rsum"]
 

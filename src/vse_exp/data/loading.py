@@ -134,28 +134,28 @@ class ResumableLoader(DataLoader):
     What was fetched ahead by workers does not count: the position is that of the batches used.
     """
 
-    sampler: LengthBuckets
-
     def __init__(self, dataset: Dataset, sampler: LengthBuckets, **options: Any) -> None:
         super().__init__(dataset, batch_size=None, sampler=sampler, **options)
+        self.buckets = sampler
         self._position = 0
 
-    def __iter__(self) -> Iterator[PairBatch]:
-        self._position = self.sampler.start
+    # torch declares its private iterator here
+    def __iter__(self) -> Iterator[PairBatch]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._position = self.buckets.start
         for batch in super().__iter__():
             self._position += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.sampler.epoch, "position": self._position}
+        return {"epoch": self.buckets.epoch, "position": self._position}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on behind the given position: in its epoch, or at the start of the next."""
-        self.sampler.set_epoch(state["epoch"])
-        self.sampler.start = state["position"]
-        if state["position"] >= len(self.sampler):
-            self.sampler.set_epoch(state["epoch"] + 1)
-            self.sampler.start = 0
+        self.buckets.set_epoch(state["epoch"])
+        self.buckets.start = state["position"]
+        if state["position"] >= len(self.buckets):
+            self.buckets.set_epoch(state["epoch"] + 1)
+            self.buckets.start = 0
 
 
 def pair_loader(

@@ -49,5 +49,6 @@ class _GroupSums(torch.autograd.Function):
         return groups.sum(rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grad_outputs
         return ctx.groups_of_row.sum(grad.contiguous()), None, None

@@ -40,13 +40,13 @@ class ImageEncoder(Projection):
         pooling = "mean" if config.image_pooling == "random" else config.image_pooling
         self.pooling = build_pooling(pooling, config.dim)
 
-    def even_out(self, features: Tensor) -> Tensor:
+    def even_out(self, vectors: Tensor) -> Tensor:
         if self.config.image_power == 1:
-            return features
-        sizes = features.abs()
-        if features.requires_grad:  # at 0 a power below 1 has no derivative
+            return vectors
+        sizes = vectors.abs()
+        if vectors.requires_grad:  # at 0 a power below 1 has no derivative
             sizes = sizes.clamp_min(SMALLEST_SIZE)
-        return normalize(features.sign() * sizes**self.config.image_power, dim=-1)
+        return normalize(vectors.sign() * sizes**self.config.image_power, dim=-1)
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() == 3 and self.training:

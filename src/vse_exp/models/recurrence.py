@@ -110,11 +110,13 @@ class _GRU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
         weight, bias, states, *kept = ctx.saved_tensors
         tree: PrefixTree = ctx.tree
         size = weight.shape[1]
-        grad_states = grad_states.clone()
+        grad_states = grad_outputs[0].clone()
         inputs = states.new_empty(len(tree), 3 * size)
         products = states.new_empty(tree.levels[-1].sums.stop, 3 * size)
         grad_bias = None if bias is None else torch.zeros_like(bias)
@@ -189,11 +191,13 @@ class _LSTM(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
         weight, bias, states, *kept, cells = ctx.saved_tensors
         tree: PrefixTree = ctx.tree
         size = weight.shape[1]
-        grad_states = grad_states.clone()
+        grad_states = grad_outputs[0].clone()
         grad_cells = torch.zeros_like(cells)
         inputs = states.new_empty(len(tree), 4 * size)
         products = states.new_empty(tree.levels[-1].sums.stop, 4 * size)

@@ -37,7 +37,8 @@ class _Rows(torch.autograd.Function):
         return table.index_select(0, words)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grad_outputs
         (words,) = ctx.saved_tensors
         if len(words) and words[0] == PAD:
             words, grad = words[1:], grad[1:]

@@ -6,7 +6,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that tells and writes, of several."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 class _Gather(torch.autograd.Function):

@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
@@ -26,6 +25,7 @@ from vse_exp.runs.folder import RunFolder, peak_memory
 from vse_exp.training.building import build_parts, build_trainer, plain, quiet_lightning
 from vse_exp.training.csv_logger import CSVMetrics
 from vse_exp.training.dashboards import finish_wandb, log_answers, log_config
+from vse_exp.training.distributed import is_first_process
 from vse_exp.training.interruption import SaveOnSignal
 from vse_exp.training.module import RetrievalModule
 from vse_exp.training.validation import RetrievalValidation
@@ -51,7 +51,7 @@ def train(
         log.info("%s is finished already (resume=never trains it again)", folder.path)
         return finished
     folder.prepare()
-    if rank_zero_only.rank:  # of several processes the first alone tells and writes
+    if not is_first_process():
         logging.getLogger("vse_exp").setLevel(logging.WARNING)
         return _train(cfg, overrides, folder, report)
     handler = folder.log_to_file()
@@ -73,7 +73,7 @@ def _train(
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
     resume_from = _resume_path(cfg, folder)
-    if rank_zero_only.rank == 0:
+    if is_first_process():
         folder.record(cfg, overrides)
     module, datamodule = build_parts(cfg)
     validation = RetrievalValidation(

@@ -65,7 +65,14 @@ class SaveOnSignal(Callback):
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         if trainer.global_step == self._step:
             return  # gradients are being accumulated, which no checkpoint holds
         self._step = trainer.global_step

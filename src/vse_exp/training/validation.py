@@ -64,7 +64,14 @@ class RetrievalValidation(Callback):
             torch.manual_seed(torch.initial_seed() + rank)  # each process its own dropout
         self._random_states = None
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         step = trainer.global_step
         # with accumulated gradients several batches share a step
         if step > 0 and step % self.every == 0 and step != self.validated_at:

@@ -128,7 +128,7 @@ def _measure(folder: str, size: str, workers: list[int], batches: int) -> dict[s
     mark("vocabulary")
     captions = vocabulary.encode(split.captions)
     mark("tokens")
-    sampler = LengthBuckets(captions.lengths, split.caption_image, BATCH)
+    sampler = LengthBuckets(captions.lengths, split.caption_image, BATCH, bucket_width=8)
     iterator = iter(pair_loader(split, captions, sampler))
     next(iterator)
     mark("batches")

@@ -73,7 +73,10 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["+trainer.foo=1"], "trainer in the config has a key too many"),
         (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is set by the program"),
         (["trainer.precision=8"], "trainer in the config: Precision 8 is invalid"),
-        (["data.bucket_width=1"], "set data.captions_together=1"),
+        (
+            ["data.order=uniform", "data.unique_images=false", "data.captions_together=1"],
+            "data.order=uniform mixes lengths",
+        ),
     ],
 )
 def test_mistakes_in_training(tiny, tmp_path, monkeypatch, capsys, arguments, message):

@@ -1,8 +1,9 @@
-"""Batches of captions of one length: no padding, no mask, each caption once an epoch."""
+"""Batches of captions of neighbouring lengths: little padding, each caption once an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,28 +11,28 @@ from torch.utils.data import Sampler
 
 from vse_exp.errors import UserError
 
-ORDERS = ("shuffle", "round_robin")
-BUCKET_WIDTH = 8
-"""Of `bucket_width` None."""
+ORDERS = ("shuffle", "uniform", "round_robin")
 
 
 class LengthBuckets(Sampler[np.ndarray]):
     """Yields a batch of caption indices (int64) at a time; all captions of a batch share a bucket.
 
     A bucket holds the captions of `bucket_width` neighbouring lengths (1: exactly one length;
-    None: `BUCKET_WIDTH`).
-    `order="shuffle"`: buckets are dealt into batches of nearly equal size, the batches shuffled;
-    with `unique_images` no batch holds two captions of one image. `order="round_robin"`: the
-    original's (`HomogeneousData` in homogeneous_data.py): the lengths take turns in a random order
-    and give a full batch each, or what is left of them.
+    None: any).
+    - `order="shuffle"`: buckets are dealt into batches of nearly equal size, the batches shuffled.
+      A bucket of fewer captions than a batch joins the next (but those of exactly one length).
+      With `unique_images` no batch holds two captions of one image, or two groups of them:
+      `captions_together` of k > 1 brings those of an image into batches k at a time, neighbours
+      in length where there are buckets (a group's bucket is that of its longest caption), else at
+      random. Which are together is drawn anew every epoch.
+    - `order="uniform"`: a random order of all captions cut into batches (the usual DataLoader);
+      `drop_last` leaves the last out where it is smaller.
+    - `order="round_robin"`: the original's (`HomogeneousData` in homogeneous_data.py): the lengths
+      take turns in a random order and give a full batch each, or what is left of them.
 
     Everything follows from (seed, epoch), so a run can go on in mid-epoch. Under N processes each
     takes every N-th index of the same N times larger batches. `captions_per_image` of k draws k
     random captions an image and epoch instead of all.
-
-    `captions_together` of k > 1: captions of an image come k at a time, other ones every epoch, and
-    never more of it in a batch; lengths are then mixed (`bucket_width` is None), and batches nearly
-    of equal size.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class LengthBuckets(Sampler[np.ndarray]):
         order: str = "shuffle",
         captions_per_image: int | None = None,
         captions_together: int = 1,
+        drop_last: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -69,19 +71,22 @@ class LengthBuckets(Sampler[np.ndarray]):
                 f"data.captions_together={captions_together} is at most so many of an image in a "
                 "batch, so it needs data.unique_images=true: set that, or leave it at 1."
             )
-        if captions_together > 1 and bucket_width is not None:
+        if order == "uniform" and bucket_width is not None:
             raise UserError(
-                f"data.bucket_width={bucket_width} brings captions of like lengths together, and "
-                f"data.captions_together={captions_together} those of an image: set "
-                "data.captions_together=1, or leave data.bucket_width=null."
+                f"data.order=uniform mixes lengths, and data.bucket_width={bucket_width} does not: "
+                "set data.bucket_width=null, or data.order=shuffle."
             )
-        self.buckets = (np.asarray(lengths) - 1) // (bucket_width or BUCKET_WIDTH)
+        if drop_last and order != "uniform":
+            raise UserError("data.drop_last=true needs data.order=uniform: set one of the two.")
+        self.lengths = np.asarray(lengths, dtype=np.int64)
         self.caption_image = np.asarray(caption_image)
         self.batch_size = batch_size
+        self.bucket_width = bucket_width
         self.unique_images = unique_images
         self.order = order
         self.captions_per_image = captions_per_image
         self.captions_together = captions_together
+        self.drop_last = drop_last
         self.seed = seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
@@ -108,78 +113,111 @@ class LengthBuckets(Sampler[np.ndarray]):
         """All batches of the current epoch, for all processes together."""
         if self._cached is None or self._cached[0] != self.epoch:
             random = np.random.default_rng((self.seed, self.epoch))
-            if self.captions_together > 1:
-                build = self._together
-            else:
-                build = self._shuffled if self.order == "shuffle" else self._round_robin
-            self._cached = self.epoch, build(random)
+            drawn = random.permutation(len(self.caption_image))
+            if self.captions_per_image is not None:
+                drawn = drawn[_occurrence(self.caption_image[drawn]) < self.captions_per_image]
+            build = {
+                "shuffle": self._shuffled,
+                "uniform": self._uniform,
+                "round_robin": self._round_robin,
+            }[self.order]
+            self._cached = self.epoch, build(drawn, random)
         return self._cached[1]
 
-    def _members(self, random: np.random.Generator) -> list[np.ndarray]:
-        """Caption indices of each bucket, those of an image side by side, images in random order.
+    def _buckets(self, drawn: np.ndarray) -> np.ndarray:
+        return (self.lengths[drawn] - 1) // (self.bucket_width or self.lengths.max(initial=1))
 
-        Without `unique_images` the order is entirely random.
-        """
-        drawn = self._drawn(random)
-        keys = [self.buckets[drawn]]
-        if self.unique_images:
-            keys.insert(0, self._image_order(random)[self.caption_image[drawn]])
-        drawn = drawn[np.lexsort(keys)]
-        cuts = np.flatnonzero(np.diff(self.buckets[drawn])) + 1
-        return np.split(drawn, cuts) if len(drawn) else []
-
-    def _drawn(self, random: np.random.Generator) -> np.ndarray:
-        """The epoch's captions in random order."""
-        drawn = random.permutation(len(self.caption_image))
-        if self.captions_per_image is not None:
-            drawn = drawn[_occurrence(self.caption_image[drawn]) < self.captions_per_image]
-        return drawn
-
-    def _image_order(self, random: np.random.Generator) -> np.ndarray:
-        """For each image a random place."""
-        return random.permutation(int(self.caption_image.max(initial=-1)) + 1)
-
-    def _together(self, random: np.random.Generator) -> list[np.ndarray]:
-        drawn = self._drawn(random)
-        if len(drawn) == 0:
-            return []
+    def _shuffled(self, drawn: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
         images = self.caption_image[drawn]
-        turns = _occurrence(images) // self.captions_together
-        _, group = np.unique(images * len(drawn) + turns, return_inverse=True)
-        # those of an image side by side, in random order since the last may be smaller
-        place = random.permutation(int(group.max()) + 1)[group]
-        order = np.lexsort([place, self._image_order(random)[images]])
-        number = np.r_[0, np.cumsum(np.diff(group[order]) != 0)]
-        count = -(-len(drawn) // (self.batch_size * self.world_size))
-        count = max(count, int(turns.max()) + 1)
-        dealt = number % count  # like cards
-        by_batch = drawn[order[np.argsort(dealt, kind="stable")]]
-        batches = np.split(by_batch, np.cumsum(np.bincount(dealt, minlength=count))[:-1])
-        return [batches[index] for index in random.permutation(count)]
-
-    def _shuffled(self, random: np.random.Generator) -> list[np.ndarray]:
-        size = self.batch_size * self.world_size
+        group, bucket = self._groups(drawn, random), self._buckets(drawn)
+        if self.captions_together > 1:
+            longest = np.zeros_like(bucket)
+            np.maximum.at(longest, group, bucket)
+            bucket = longest[group]
+        if self.bucket_width != 1 or self.captions_together > 1:
+            bucket = _joined(bucket, self._size)
+        place = random.permutation(len(drawn))[group]
+        keys = [place, bucket]
+        if self.unique_images:  # those of an image side by side, groups that differ in size mixed
+            keys.insert(1, random.permutation(int(images.max(initial=-1)) + 1)[images])
+        order = np.lexsort(keys)
         batches: list[np.ndarray] = []
-        for members in self._members(random):
-            count = -(-len(members) // size)
+        for start, end in _runs(bucket[order]):
+            members = order[start:end]
+            number = np.r_[0, np.cumsum(np.diff(group[members]) != 0)]
+            count = min(-(-len(members) // self._size), int(number[-1]) + 1)
             if self.unique_images:
-                images = self.caption_image[members]
-                count = max(count, int(np.bincount(images).max()))
-            # dealt like cards: neighbours, so captions of one image, go to different batches
-            batches += [members[start::count] for start in range(count)]
+                firsts = members[np.r_[True, np.diff(number) > 0]]
+                count = max(count, int(np.bincount(images[firsts]).max()))
+            # dealt like cards: neighbours, so groups of one image, go to different batches
+            dealt = np.argsort(number % count, kind="stable")
+            sizes = np.bincount(number % count)
+            batches += np.split(drawn[members[dealt]], np.cumsum(sizes)[:-1])
         return [batches[index] for index in random.permutation(len(batches))]
 
-    def _round_robin(self, random: np.random.Generator) -> list[np.ndarray]:
-        size = self.batch_size * self.world_size
-        waiting = self._members(random)
+    def _groups(self, drawn: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The number of the group that each drawn caption is in."""
+        if self.captions_together == 1:
+            return np.arange(len(drawn))
+        images = self.caption_image[drawn]
+        by_length = self.lengths[drawn] if self.bucket_width else np.zeros(len(drawn))
+        order = np.lexsort([by_length, images])
+        place = np.empty(len(drawn), dtype=np.int64)
+        place[order] = _occurrence(images[order])
+        # the group that is smaller, where they do not come out even, is any of the image's
+        sizes = np.bincount(images)
+        count = -(-sizes // self.captions_together)
+        smaller = random.integers(0, np.maximum(count, 1))
+        missing = count * self.captions_together - sizes
+        place += np.where(
+            place >= (smaller + 1)[images] * self.captions_together - missing[images],
+            missing[images],
+            0,
+        )
+        return np.unique(
+            images * len(drawn) + place // self.captions_together, return_inverse=True
+        )[1]
+
+    def _uniform(self, drawn: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+        batches = [drawn[i : i + self._size] for i in range(0, len(drawn), self._size)]
+        return [b for b in batches if len(b) == self._size] if self.drop_last else batches
+
+    def _round_robin(self, drawn: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+        drawn = drawn[np.argsort(self._buckets(drawn), kind="stable")]
+        waiting = [drawn[start:end] for start, end in _runs(self._buckets(drawn))]
         waiting = [waiting[index] for index in random.permutation(len(waiting))]
         batches: list[np.ndarray] = []
-        for turn in range(max((-(-len(members) // size) for members in waiting), default=0)):
+        for turn in range(max((-(-len(members) // self._size) for members in waiting), default=0)):
             for members in waiting:
-                batch = members[turn * size : (turn + 1) * size]
+                batch = members[turn * self._size : (turn + 1) * self._size]
                 if len(batch):
                     batches.append(batch)
         return batches
+
+    @property
+    def _size(self) -> int:
+        """Captions of a batch, of all processes together."""
+        return self.batch_size * self.world_size
+
+
+def _joined(buckets: np.ndarray, size: int) -> np.ndarray:
+    """The captions' buckets, renumbered: neighbours are one until they hold `size` captions."""
+    number, held, joined = 0, 0, []
+    for count in np.bincount(buckets).tolist():
+        joined.append(number)
+        held += count
+        if held >= size:
+            number, held = number + 1, 0
+    if held:  # the longest captions join those before them
+        joined = np.minimum(joined, max(number - 1, 0))
+    return np.asarray(joined, dtype=np.int64)[buckets]
+
+
+def _runs(values: np.ndarray) -> list[tuple[int, int]]:
+    """Where each run of equal values begins and ends."""
+    if len(values) == 0:
+        return []
+    return list(pairwise([0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]))
 
 
 def _occurrence(images: np.ndarray) -> np.ndarray:

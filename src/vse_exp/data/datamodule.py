@@ -108,6 +108,7 @@ class RetrievalDataModule(LightningDataModule):
             order=self.config["order"],
             captions_per_image=self.config["captions_per_epoch"],
             captions_together=self.config["captions_together"],
+            drop_last=self.config["drop_last"],
             seed=self.seed,
             rank=self._rank,
             world_size=self._world_size,

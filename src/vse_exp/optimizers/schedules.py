@@ -23,7 +23,9 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> Lamb
     def factor(step: int) -> float:
         if step < warm:
             return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total_steps - warm)))
+        # epochs may differ by a batch, so that there are a few updates more than was said
+        share = min(1.0, (step - warm) / max(1, total_steps - warm))
+        return 0.5 * (1 + math.cos(math.pi * share))
 
     return LambdaLR(optimizer, factor)
 

@@ -122,7 +122,10 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         "limit_val_batches": 0,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
-        "reload_dataloaders_every_n_epochs": int(cfg.data.captions_per_epoch is not None),
+        # which captions are in an epoch or together decides how many batches it has
+        "reload_dataloaders_every_n_epochs": int(
+            cfg.data.captions_per_epoch is not None or cfg.data.captions_together > 1
+        ),
     }
     wanted = plain(cfg.trainer)
     if clash := sorted(own.keys() & wanted.keys()):

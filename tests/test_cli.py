@@ -137,12 +137,12 @@ def test_a_sweep_lists_the_job_that_failed_and_goes_on(tiny, tmp_path, monkeypat
     runs = tmp_path / "runs"
     folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={runs}"]
     arguments = ["-m", *SHORT, *folders, "loss=hinge", "loss.margin=0.1,7,0.2"]
-    assert call(monkeypatch, train_main, *arguments) == 0
+    assert call(monkeypatch, train_main, *arguments) == 1
     assert len(list(runs.rglob("results.json"))) == 2
     (failed,) = runs.rglob("failed.txt")
     assert "loss.margin is 7" in failed.read_text()
-    assert "1 of the jobs failed:" in capfd.readouterr().err
-    assert call(monkeypatch, train_main, *arguments) == 0
+    assert capfd.readouterr().err.endswith("error: 1 of the jobs failed.\n")
+    assert call(monkeypatch, train_main, *arguments) == 1
     assert capfd.readouterr().err.count("is finished already") == 2
 
 

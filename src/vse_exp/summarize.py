@@ -46,35 +46,33 @@ def _summarize(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from vse_exp.files import write_text
-    from vse_exp.runs import plots, records, summary
-    from vse_exp.runs.collect import collect_runs, select
+    from vse_exp.runs import collect, plots, summary
 
-    runs = select(collect_runs(options.runs), options.filter)
-    groups = summary.group_runs(runs, options.group)
-    if any(run.status == "finished" for run in runs):
-        groups = summary.sort_groups(groups, options.sort)
+    runs = collect.select(collect.collect_runs(options.runs), options.filter)
+    keys = summary.group_keys(runs, options.group)
+    groups = summary.group_runs(runs, keys, options.sort)
     metrics = options.columns.split(",") if options.columns else summary.METRICS
-    summary.check_metrics(groups, metrics)
-    rows = summary.table_rows(groups, metrics)
+    summary.check_metrics(runs, metrics)
+    table = summary.group_table(groups, keys, metrics)
     console = Console()
-    console.print(summary.rich_table(summary.table_rows(groups, summary.SHORT)))
-    for run in runs:
-        if run.status != "finished":
-            console.print(f"{run.status}: {run.path} {run.reason}", highlight=False)
+    console.print(summary.rich_table(summary.group_table(groups, keys, summary.SHORT)))
+    told = (runs["run", column] for column in ("path", "status", "reason"))
+    for path, status, reason in zip(*told, strict=True):
+        if status != "finished":
+            console.print(f"{status}: {path} {reason}", highlight=False, soft_wrap=True)
     pictures: list[Path] = []
     if options.plots is not None:
-        pictures = plots.draw_plots(groups, options.plots)
+        pictures = plots.draw_plots(groups, keys, options.plots)
     if options.csv is not None:
-        apart = summary.table_rows(groups, metrics, apart=True)
-        write_text(options.csv, summary.as_csv(apart))
+        apart = summary.group_table(groups, keys, metrics, apart=True)
+        write_text(options.csv, apart.to_csv(index=False, lineterminator="\n"))
     if options.records is not None:
-        ordered = [run for group in groups for run in group.runs]
-        records.write_records(options.records, ordered, list(groups[0].settings), metrics)
+        collect.write_records(options.records, groups, keys, metrics)
     if options.markdown is not None:
-        write_text(options.markdown, summary.as_markdown(rows))
+        write_text(options.markdown, summary.as_markdown(table))
     if options.html is not None:
         beside = [os.path.relpath(picture, options.html.parent) for picture in pictures]
-        write_text(options.html, summary.as_html(rows, beside))
+        write_text(options.html, summary.as_html(table, beside))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,16 @@ from vse_exp.errors import UserError
 @hydra_entry("sweep")
 def main(cfg: DictConfig) -> None:
     try:
-        import optuna
-    except ImportError as error:
+        from vse_exp.runs.search import Space, open_study, run_study
+    except ModuleNotFoundError as error:
         raise UserError("Searching needs optuna: pip install 'vse_exp[sweep]'.") from error
-    from vse_exp.runs.search import open_study, run_study
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space: Any = OmegaConf.to_container(cfg.space)
+    chosen: Any = OmegaConf.to_container(cfg.space)
+    space = Space(chosen, cfg.train)
     folder = Path(cfg.runs_dir) / "sweeps" / cfg.study
     folder.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with open_study(cfg.study, cfg.storage, cfg.prune_after) as study:
         run_study(
-            open_study(cfg.study, cfg.storage, cfg.prune_after),
-            space,
-            cfg.n_trials,
-            folder,
-            lambda overrides: compose("train", [*cfg.train, *overrides]),
-            cfg.seed,
+            study, space, cfg.n_trials, folder, lambda train: compose("train", train), cfg.seed
         )
 
 

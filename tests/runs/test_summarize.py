@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vse_exp.runs.plots import _levels
+from vse_exp.runs.summary import order
 from vse_exp.summarize import main
 
 
@@ -80,8 +80,8 @@ def test_page_markdown_and_plots(runs, tmp_path):
 
 
 def test_levels_of_a_key_stand_in_order():
-    assert _levels([0.5, 10, 0.1, 10]) == ["0.1", "0.5", "10"]
-    assert _levels(["gru", "bow", None]) == ["None", "bow", "gru"]
+    assert order(["0.5", "10", "0.1", "10"]) == ["0.1", "0.5", "10"]
+    assert order(["gru", "bow", ""]) == ["", "bow", "gru"]
 
 
 def test_records_give_the_table_of_the_folders(tmp_path):
@@ -129,6 +129,50 @@ def test_records_beside_runs_of_another_recipe(runs, tmp_path):
     assert [(row["model.encoder"], row["model.dim"], row["runs"]) for row in table(grouped)] == [
         ("bow", "5", "1/1"), ("gru", "", "1/1"), ("bow", "", "3/3"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "a: ["),
+        ("config.yaml", "5"),
+        ("config.yaml", "a: &a [x]\nb: [*a, *a]\n"),
+        ("config.yaml", "a: " + "[" * 5000),
+        ("results.json", '{"dev": '),
+        ("results.json", "{}"),
+        ("results.json", "[" * 100_000),
+        ("overrides.json", "{}"),
+        ("overrides.json", "[5]"),
+        ("metrics.csv", "step,val/rsum\n1\n,\nx,y\n1,z\n"),
+    ],
+)
+def test_a_broken_run_is_named_and_hides_no_other(runs, tmp_path, capsys, name, content):
+    """In the table; a training there refuses it by name."""
+    broken = runs / "gru1"
+    (broken / name).write_text(content)
+    plots = ["--plots", str(tmp_path / "plots")]
+    assert main([str(runs), "--csv", str(tmp_path / "t.csv"), *plots]) == 0
+    assert [row["runs"] for row in table(tmp_path / "t.csv") if row["model.encoder"]] in (
+        [["1/2", "3/3"], ["1/1", "3/3"]]
+    )
+    if name != "metrics.csv":
+        assert f"broken: {broken} {broken / name}" in capsys.readouterr().out
+
+
+def test_data_sets_are_never_one_group(runs, tmp_path):
+    for number, name in enumerate(("f8k", "f30k", "f30k")):
+        folder = tmp_path / "mixed" / str(number)
+        write_run(folder, "bow", number, 200.0 + number)
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(f"{text}data: {{name: {name}}}\n")
+    grouped = tmp_path / "t.csv"
+    for asked in ([], ["--group", "model.encoder"]):
+        assert main([str(tmp_path / "mixed"), *asked, "--csv", str(grouped)]) == 0
+        rows = table(grouped)
+        assert [(row["data.name"], row["runs"]) for row in rows] == [
+            ("f30k", "2/2"),
+            ("f8k", "1/1"),
+        ]
 
 
 @pytest.mark.parametrize(

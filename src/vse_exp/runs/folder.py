@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import platform
@@ -10,34 +12,38 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.errors import UserError
+from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_json, write_text
 
 PACKAGES = ("vse_exp", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 LONGEST_NAME = 150
 
-# what changes how a run is watched or where it lies, and not what comes out of it
-IGNORED = (
-    "paths.run",
-    "logger",
-    "progress",
-    "resume",
-    "disp_freq",
-    "hydra.",
-    "debug.",
-)
+# Keys that change how a run is watched, how fast its data come or where things lie, and not what
+# comes out of it: no part of a run's name, and free to differ when it goes on.
+WATCHED = (
+    "paths", "logger", "progress", "quiet", "resume", "disp_freq", "hydra", "data.root",
+    "data.num_workers", "data.in_memory",
+)  # fmt: skip
+_WATCHED = re.compile(rf"({'|'.join(map(re.escape, WATCHED))})(?![^./=@])")
+LARGEST_FILE = 10_000_000
+"""Bytes of a run folder's config or results; what is larger no run has written."""
 
 
-# the same of resolved keys
-WATCHED = ("paths.", "logger.", "progress", "resume", "disp_freq", "data.root")
+def is_watched(key: str) -> bool:
+    """Whether a key (or an override) makes no difference to what comes out of a run."""
+    return _WATCHED.match(key.lstrip("+~")) is not None
 
 
 def run_name(overrides: Sequence[str]) -> str:
@@ -48,7 +54,7 @@ def run_name(overrides: Sequence[str]) -> str:
     kept = sorted(
         override.lstrip("+")
         for override in overrides
-        if not override.lstrip("+~").startswith((*IGNORED, "experiment="))
+        if not is_watched(override) and not override.lstrip("+~").startswith("experiment=")
     )
     # characters that neither a shell nor Hydra's grammar treats specially
     name = "+".join(re.sub(r"[^\w.@+-]+", "-", override) for override in kept) or "default"
@@ -60,8 +66,8 @@ def run_name(overrides: Sequence[str]) -> str:
 
 class RunFolder:
     """The folder of one run: `config.yaml`, `overrides.json`, `about.json`, `git.diff`,
-    `metrics.csv`, `train.log`, `checkpoints/`, and at the end `results.json`; `dev_ranks.npz` and
-    `test_ranks.npz`, the best model's ranks of each query."""
+    `metrics.csv`, `train.log`, `checkpoints/`, and at the end `results.json` (or `failed.txt`);
+    `dev_ranks.npz` and `test_ranks.npz`, the best model's ranks of each query."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -71,6 +77,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
+        self.failed = self.path / "failed.txt"
 
     def prepare(self) -> None:
         """Make the folder. UserError where it cannot be written to."""
@@ -83,19 +90,51 @@ class RunFolder:
             ) from error
 
     def finished(self) -> dict[str, Any] | None:
-        """The results of a run that came to its end, else None."""
-        return json.loads(self.results.read_text()) if self.results.is_file() else None
+        """The results of a run that came to its end, else None. UserError for a broken file."""
+        if not self.results.is_file():
+            return None
+        results = read_mapping(self.results)
+        if not all(isinstance(results.get(split), dict) for split in ("dev", "test")):
+            raise UserError(f"{self.results} does not hold the results of a run (dev and test).")
+        return results
+
+    def overrides(self) -> dict[str, str]:
+        """What was asked for on the command line, by key. UserError for a broken file."""
+        file = self.path / "overrides.json"
+        asked = _parse(file, json.loads)
+        if not isinstance(asked, list) or not all(isinstance(one, str) for one in asked):
+            raise UserError(f"{file} is no list of overrides.")
+        return dict(one.lstrip("+~").split("=", 1) for one in asked if "=" in one)
+
+    def state(self) -> tuple[str, str, dict[str, Any]]:
+        """Where the run stands (finished, failed or unfinished), how far or why, and its results.
+
+        UserError for a broken file.
+        """
+        if (results := self.finished()) is not None:
+            return "finished", "", results
+        steps = [int(row["step"]) for row in self.rows() if (row["step"] or "").isdigit()]
+        if self.failed.is_file():
+            reason = _parse(self.failed, str).strip().rpartition("\n")[2]
+            return "failed", reason if steps else f"before its first update: {reason}", {}
+        return "unfinished", f"at update {steps[-1]}" if steps else "before its first update", {}
+
+    def rows(self) -> list[dict[str, str]]:
+        """The lines of `metrics.csv`. UserError for a broken file."""
+        if not self.metrics.is_file():
+            return []
+        return list(_parse(self.metrics, lambda text: csv.DictReader(io.StringIO(text))))
 
     def check(self, cfg: DictConfig) -> None:
         """UserError where what lies here came, or is coming, out of other settings than `cfg`."""
         if not self.config.is_file() or not (self.last.is_file() or self.results.is_file()):
             return
-        here = flatten(OmegaConf.to_container(OmegaConf.load(self.config)))
-        asked = flatten(OmegaConf.to_container(OmegaConf.create(_resolved(cfg))))
+        here = flatten(read_mapping(self.config))
+        asked = flatten(yaml.safe_load(_resolved(cfg)))
         different = [
             f"{key}={here[key]} (now {asked[key]})"
             for key in here
-            if key in asked and here[key] != asked[key] and not key.startswith(WATCHED)
+            if key in asked and here[key] != asked[key] and not is_watched(key)
         ]
         if different:
             more = " …" if len(different) > 3 else ""
@@ -123,14 +162,68 @@ class RunFolder:
         if diff:
             write_text(self.path / "git.diff", diff)
 
-    def log_to_file(self) -> logging.Handler:
-        """Add a handler that appends the program's log to `train.log`; the caller removes it."""
-        handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """While a training writes here: no other one may, the program's log is appended to
+        `train.log`, and an error that ends it is kept in `failed.txt`.
+
+        UserError where another process holds this folder.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(f"{self.path} is being trained by another process.") from error
         logger = logging.getLogger("vse_exp")
         logger.setLevel(logging.INFO)
+        handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
-        return handler
+        self.failed.unlink(missing_ok=True)
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            known = isinstance(error, UserError)
+            write_text(self.failed, str(error) if known else traceback.format_exc().strip())
+            raise
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+            lock.release()
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a small `.json` or `.yaml` file of a run folder holds.
+
+    UserError, naming the file, where it cannot be read, is too large or holds anything else.
+    """
+    content = _parse(path, json.loads if path.suffix == ".json" else _load_yaml)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is broken: it holds no mapping.")
+    return content
+
+
+def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
+            raise ValueError("it is too large")
+        return parse(text)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path} is broken ({reason}).") from error
+
+
+def _load_yaml(text: str) -> Any:
+    # no run writes aliases, by which a few lines can stand for gigabytes
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise ValueError("it has YAML aliases")
+    return yaml.safe_load(text)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

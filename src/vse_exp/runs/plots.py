@@ -2,106 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
-from vse_exp.runs.summary import Group
+from vse_exp.runs.collect import figures, settings
+from vse_exp.runs.folder import RunFolder
+from vse_exp.runs.summary import mean, order, short_keys
+
+MOST_CURVES = 10
 
 
-def draw_plots(groups: Sequence[Group], folder: str | Path) -> list[Path]:
+def draw_plots(
+    groups: Sequence[pd.DataFrame], keys: Sequence[str], folder: str | Path
+) -> list[Path]:
     """Write `curves.png` (where runs have curves), `effect_KEY.png` a key and `parallel.png`.
 
-    Returns their paths. UserError where matplotlib (extra `plots`) is not installed.
+    `groups`: the runs of each configuration, best first; `keys` tell them apart. Returns the
+    files. UserError where matplotlib (extra `plots`) is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("Plots need matplotlib: pip install 'vse_exp[plots]'.") from error
-    folder = Path(folder)
+    names = short_keys(keys)
     written: list[Path] = []
 
     def save(figure: Any, name: str) -> None:
-        with atomic_path(folder / name) as temporary:
+        written.append(Path(folder) / name)
+        with atomic_path(written[-1]) as temporary:
             figure.savefig(temporary, dpi=120, bbox_inches="tight")
-        written.append(folder / name)
 
-    if any(run.curve()[0] for group in groups for run in group.runs):
+    curves = [[curve(path) for path in group["run", "path"]] for group in groups]
+    if any(len(one) for group in curves for one in group):
         figure = Figure(figsize=(8, 5))
-        _curves(figure.subplots(), groups)
+        labels = [label(group, names) for group in groups]
+        _curves(figure.subplots(), dict(zip(labels, curves, strict=True)))
         save(figure, "curves.png")
-    finished = [group for group in groups if group.values("dev.rsum")]
-    keys = list(finished[0].settings) if finished else []
-    for key in keys:
+    groups = [group for group in groups if len(figures(group, "dev.rsum"))]
+    if not groups:
+        return written
+    for key, name in names.items():
         figure = Figure(figsize=(6, 4))
-        _effect(figure.subplots(), finished, key)
+        _effect(figure.subplots(), groups, key, name)
         save(figure, f"effect_{key.replace('/', '_')}.png")
-    if len(keys) > 1:
-        figure = Figure(figsize=(2 + 1.8 * len(keys), 5))
-        _parallel(figure.subplots(), finished, keys)
+    if len(names) > 1:
+        figure = Figure(figsize=(2 + 1.8 * len(names), 5))
+        _parallel(figure.subplots(), groups, names)
         save(figure, "parallel.png")
     return written
 
 
-def _curves(axes: Any, groups: Sequence[Group]) -> None:
-    for group in groups:
-        curves = [np.array(run.curve()) for run in group.runs]
-        curves = [curve for curve in curves if curve.size]
-        if not curves:
-            continue
-        length = min(curve.shape[1] for curve in curves)
-        steps = curves[0][0][:length]
-        values = np.stack([curve[1][:length] for curve in curves])
-        (line,) = axes.plot(steps, values.mean(0), label=group.name)
-        if len(curves) > 1:
-            low, high = values.min(0), values.max(0)
-            axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color())
-    axes.set(xlabel="update", ylabel="dev rsum", title="Mean over seeds; band from least to most")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize="small")
-
-
-def _levels(values: Iterable[Any]) -> list[str]:
-    """Distinct values as text, in the order of their size where they are numbers."""
-    distinct = {str(value) for value in values}
+def curve(path: Path) -> pd.Series:
+    """Dev rsum by update; empty where a run has none, or is a record."""
     try:
-        return sorted(distinct, key=float)
-    except ValueError:
-        return sorted(distinct)
+        rows = RunFolder(path).rows()
+        points = {int(row["step"]): float(row["val/rsum"]) for row in rows if row.get("val/rsum")}
+    except (UserError, ValueError, TypeError):  # the table of runs tells of a broken one
+        points = {}
+    return pd.Series(points, dtype=float)
 
 
-def _effect(axes: Any, groups: Sequence[Group], key: str) -> None:
-    levels = _levels(group.settings[key] for group in groups)
-    values = [
-        [v for group in groups if str(group.settings[key]) == level for v in
-         group.values("dev.rsum")] for level in levels
-    ]  # fmt: skip
-    axes.boxplot(values)
-    axes.set_xticks(range(1, len(levels) + 1), levels)
-    axes.set(xlabel=key, ylabel="dev rsum", title=f"Effect of {key}")
+def label(group: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """What tells a group from others, in few words."""
+    values = ((name, settings(group, key)[0]) for key, name in names.items())
+    return ", ".join(f"{name} {value}" for name, value in values if value) or "all runs"
 
 
-def _parallel(axes: Any, groups: Sequence[Group], keys: Sequence[str]) -> None:
+def _curves(axes: Any, groups: Mapping[str, Sequence[pd.Series]]) -> None:
+    drawn = {name: pd.DataFrame(dict(enumerate(curves))) for name, curves in groups.items()}
+    drawn = {name: table for name, table in drawn.items() if not table.empty}
+    for name, table in list(drawn.items())[:MOST_CURVES]:
+        # a marker a validation, so that a run of one is seen
+        (line,) = axes.plot(table.index, table.mean(axis=1), marker="o", markersize=3, label=name)
+        if len(table.columns) > 1:
+            low, high = table.min(axis=1), table.max(axis=1)
+            axes.fill_between(table.index, low, high, alpha=0.2, color=line.get_color())
+    title = "Mean over seeds; band from least to most"
+    if len(drawn) > MOST_CURVES:
+        title += f"; the best {MOST_CURVES} of {len(drawn)}"
+    axes.set(xlabel="update", ylabel="dev rsum", title=title)
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+
+
+def _effect(axes: Any, groups: Sequence[pd.DataFrame], key: str, name: str) -> None:
+    found = [(settings(group, key)[0], figures(group, "dev.rsum")) for group in groups]
+    levels = order([level for level, _ in found])
+    values = [np.concatenate([v for one, v in found if one == level]) for level in levels]
+    axes.boxplot(values, showfliers=False)
+    for place, column in enumerate(values, start=1):
+        axes.plot([place] * len(column), column, "o", markersize=4, alpha=0.6, color="tab:blue")
+    ticks = [level or "(none)" for level in levels]
+    slanted = sum(map(len, ticks)) > 50
+    axes.set_xticks(range(1, len(levels) + 1), ticks, rotation=30 if slanted else 0,
+                    ha="right" if slanted else "center")  # fmt: skip
+    axes.set(xlabel=name, ylabel="dev rsum", title=f"Effect of {name} (a point a run)")
+
+
+def _parallel(axes: Any, groups: Sequence[pd.DataFrame], names: Mapping[str, str]) -> None:
     from matplotlib import colormaps
 
-    columns = [[str(group.settings[key]) for group in groups] for key in keys]
-    scores = np.array([group.mean("dev.rsum") or 0.0 for group in groups])
+    table = pd.DataFrame({key: [settings(group, key)[0] for group in groups] for key in names})
+    scores = np.array([mean(figures(group, "dev.rsum")) for group in groups])
     shade = (scores - scores.min()) / max(1e-9, float(np.ptp(scores)))
-    for index in range(len(groups)):
-        heights = []
-        for column in columns:
-            levels = _levels(column)
-            heights.append(levels.index(column[index]) / max(1, len(levels) - 1))
-        axes.plot([*heights, shade[index]], color=colormaps["viridis"](shade[index]), alpha=0.8)
-    for place, column in enumerate(columns):
-        levels = _levels(column)
+    heights = pd.DataFrame(index=table.index)
+    for place, key in enumerate(names):
+        levels = order(list(table[key]))
+        heights[key] = [levels.index(one) / max(1, len(levels) - 1) for one in table[key]]
         for height, level in enumerate(levels):
-            axes.text(place, height / max(1, len(levels) - 1), f" {level}", fontsize="small")
-    axes.set_xticks(range(len(keys) + 1), [*keys, "dev rsum"], rotation=20)
+            where = place, height / max(1, len(levels) - 1)
+            axes.text(*where, f" {level or '(none)'}", fontsize="small")
+    for line, one in zip(heights.to_numpy(), shade, strict=True):
+        axes.plot([*line, one], color=colormaps["viridis"](one), alpha=0.8, marker="o")
+    axes.set_xticks(range(len(names) + 1), [*names.values(), "dev rsum"], rotation=20)
     axes.set_yticks([0, 1], [f"{scores.min():.1f}", f"{scores.max():.1f}"])
     axes.yaxis.tick_right()
     axes.set_title("Each line a configuration, the brighter the better")

@@ -4,65 +4,116 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+import shlex
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from omegaconf import DictConfig
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from vse_exp.cli import user_message
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
-from vse_exp.runs.folder import run_name
+from vse_exp.runs.folder import RunFolder, run_name
 from vse_exp.training.fit import train
-from vse_exp.training.multirun import FAILED
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 20
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+HOPELESS = 3
+"""A study ends after so many failures where no trial has come to its end."""
+DIGITS = 4
 
 
-def open_study(name: str, storage: str, prune_after: int | None) -> optuna.Study:
-    """Open or make a study that maximises dev rsum.
+@contextmanager
+def open_study(name: str, storage: str, prune_after: int | None) -> Iterator[optuna.Study]:
+    """Open or make a study that maximises dev rsum, and close its storage in the end.
 
-    The trial of a worker that was killed is noticed by its missing heartbeat, and run again.
+    `storage`: a database's address, in which the trial of a worker that was killed is noticed by
+    its missing heartbeat and run again; or `journal:FILE`. UserError where it cannot be opened.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = (
         optuna.pruners.NopPruner()
         if prune_after is None
         else optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=prune_after)
     )
-    return optuna.create_study(
-        study_name=name,
-        storage=RDBStorage(
-            storage,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        ),
-        pruner=pruner,
-        direction="maximize",
-        load_if_exists=True,
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            kept = _storage(storage)
+            study = optuna.create_study(
+                study_name=name,
+                storage=kept,
+                pruner=pruner,
+                direction="maximize",
+                load_if_exists=True,
+            )
+            study.set_metric_names(["dev rsum"])
+        except Exception as error:  # each database has its own
+            raise UserError(f"storage={storage}: {str(error).splitlines()[0]}") from error
+        try:
+            yield study
+        finally:
+            if isinstance(kept, RDBStorage):
+                kept.remove_session()
+                kept.engine.dispose()
+
+
+def _storage(address: str) -> JournalStorage | RDBStorage:
+    if address.startswith("journal:"):
+        return JournalStorage(JournalFileBackend(address.removeprefix("journal:")))
+    return RDBStorage(
+        address,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
     )
 
 
-def suggest(trial: optuna.Trial, key: str, spec: Mapping[str, Any]) -> Any:
-    """A value for one key: `{choices: […]}`, or `{low, high[, log][, step]}`, whole or not.
+class Space:
+    """What a study draws: `{choices: […]}` or `{low, high[, log][, step]}` a key, and single
+    values, which hold for every trial unless the command says otherwise.
 
-    Raises UserError for any other specification.
+    UserError for any other specification, and for a key that the command sets as well.
     """
-    if set(spec) == {"choices"}:
+
+    def __init__(self, space: Mapping[str, Any], train: Sequence[str]) -> None:
+        asked = {one.lstrip("+~").partition("=")[0] for one in train}
+        self.drawn = {key: spec for key, spec in space.items() if isinstance(spec, Mapping)}
+        self.train = [
+            f"{key}={value}"
+            for key, value in space.items()
+            if key not in self.drawn and key not in asked
+        ] + list(train)
+        for key, spec in self.drawn.items():
+            if key in asked:
+                raise UserError(f"{key} is in the space and in train: take it out of one.")
+            numbers = {"low", "high"} <= set(spec) <= {"low", "high", "log", "step"}
+            if set(spec) != {"choices"} and not numbers:
+                raise UserError(
+                    f"space.{key}: write {{choices: […]}} or {{low: …, high: …[, log: true]}}."
+                )
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> list[str]:
+        """The overrides of a trial; numbers have four digits, which a person can repeat."""
+        return [f"{key}={_suggest(trial, key, spec)}" for key, spec in self.drawn.items()]
+
+
+def _suggest(trial: optuna.trial.BaseTrial, key: str, spec: Mapping[str, Any]) -> Any:
+    if "choices" in spec:
         return trial.suggest_categorical(key, list(spec["choices"]))
-    if {"low", "high"} <= set(spec) <= {"low", "high", "log", "step"}:
-        options: dict[str, Any] = {name: spec[name] for name in ("log", "step") if name in spec}
-        low, high = spec["low"], spec["high"]
-        if isinstance(low, int) and isinstance(high, int):
-            return trial.suggest_int(key, low, high, **options)
-        return trial.suggest_float(key, float(low), float(high), **options)
-    raise UserError(f"space.{key}: write {{choices: […]}} or {{low: …, high: …[, log: true]}}.")
+    low, high = spec["low"], spec["high"]
+    options: dict[str, Any] = {name: spec[name] for name in ("log", "step") if name in spec}
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(key, low, high, **options)
+    value = trial.suggest_float(key, float(low), float(high), **options)
+    return min(max(float(f"{value:.{DIGITS}g}"), float(low)), float(high))
 
 
 class _Failed(Exception):
@@ -71,26 +122,26 @@ class _Failed(Exception):
 
 def run_study(
     study: optuna.Study,
-    space: Mapping[str, Mapping[str, Any]],
+    space: Space,
     n_trials: int,
     folder: Path,
     compose: Callable[[list[str]], DictConfig],
     seed: int = 0,
 ) -> None:
-    """Run trials (TPE) until the study has `n_trials` that ended; failed ones are logged and left.
+    """Run trials (TPE) until the study has `n_trials` that ended, well or not.
 
-    Several workers may end with a few trials more. UserError for a wrong space.
+    Several workers may end with a few trials more. UserError where a trial has failed.
     """
-    study.set_metric_names(["dev rsum"])
+    # a mistake in the command is told before any trial
+    compose([*space.train, *space.suggest(_first(space))])
 
     def objective(trial: optuna.Trial) -> float:
         # by the trial's number, so that neither another worker nor the same command again draws
         # what was drawn before
         study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number, constant_liar=True)
-        values = {key: suggest(trial, key, spec) for key, spec in space.items()}
-        overrides = [f"{key}={value}" for key, value in values.items()]
+        overrides = space.suggest(trial)
         try:
-            rsum = _run_trial(trial, overrides, folder, compose)
+            rsum = _run_trial(trial, space.train, overrides, folder, compose)
         except Interrupted:
             study.enqueue_trial(trial.params)  # goes on with the same run folder
             raise
@@ -98,38 +149,74 @@ def run_study(
             log.info("trial %d: pruned, %s", trial.number, " ".join(overrides))
             raise
         except Exception as error:
-            trial.set_user_attr("reason", _reason(error))
+            reason = user_message(error) or f"{type(error).__name__}: {error}"
+            trial.set_user_attr("reason", reason)
+            log.error("trial %d failed: %s", trial.number, reason)
             raise _Failed from error
         log.info("trial %d: rsum %.1f with %s", trial.number, rsum, " ".join(overrides))
         return rsum
 
-    ended = len(study.get_trials(states=ENDED))
-    if ended:
+    def enough() -> bool:
+        well, failed = ended_trials(study)
+        return len(well) + len(failed) >= n_trials or (not well and len(failed) >= HOPELESS)
+
+    def stop_in_time(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if enough():
+            study.stop()
+
+    if ended := sum(map(len, ended_trials(study))):
         log.info("going on with study %s after %d trials", study.study_name, ended)
-    limit = optuna.study.MaxTrialsCallback(n_trials, states=ENDED)
-    if ended < n_trials:
-        study.optimize(objective, callbacks=[limit], catch=(_Failed,))
-    for trial in study.get_trials(states=(TrialState.FAIL,)):
-        reason = trial.user_attrs.get("reason", "was cut off, and its values run again")
-        log.info("trial %d failed: %s", trial.number, reason)
-    if study.get_trials(states=(TrialState.COMPLETE,)):
+    if not enough():
+        study.optimize(objective, callbacks=[stop_in_time], catch=(_Failed,))
+    _tell(study, space)
+
+
+def ended_trials(
+    study: optuna.Study,
+) -> tuple[list[optuna.trial.FrozenTrial], list[optuna.trial.FrozenTrial]]:
+    """Trials that came to their end or were pruned, and those that failed of themselves: one that
+    was cut off has no reason, and its values were queued again."""
+    well = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return well, [trial for trial in failed if "reason" in trial.user_attrs]
+
+
+def _tell(study: optuna.Study, space: Space) -> None:
+    """The best trial with a command that repeats it. UserError where a trial has failed."""
+    well, failed = ended_trials(study)
+    if any(trial.state == TrialState.COMPLETE for trial in well):
         best = study.best_trial
-        log.info("best: trial %d, rsum %.1f, %s", best.number, study.best_value, best.params)
+        fixed = optuna.trial.FixedTrial(best.params)
+        log.info("best: trial %d, rsum %.1f", best.number, study.best_value)
+        command = ["python", "-m", "vse_exp.train", *space.train, *space.suggest(fixed)]
+        log.info("  %s", shlex.join(command))
+    if failed:
+        reasons = list(dict.fromkeys(trial.user_attrs["reason"] for trial in failed))
+        raise UserError(
+            f"{len(failed)} of {len(well) + len(failed)} trials failed: {' | '.join(reasons[:3])}"
+        )
+
+
+def _first(space: Space) -> optuna.trial.FixedTrial:
+    """The values at the beginning of each range, to compose a config with."""
+    specs = space.drawn.items()
+    return optuna.trial.FixedTrial(
+        {key: spec["choices"][0] if "choices" in spec else spec["low"] for key, spec in specs}
+    )
 
 
 def _run_trial(
     trial: optuna.Trial,
+    fixed: list[str],
     overrides: list[str],
     folder: Path,
     compose: Callable[[list[str]], DictConfig],
 ) -> float:
-    """The dev rsum of one training; what ended it early is written to its run folder."""
+    """The dev rsum of one training, in a folder of the study named by what was drawn."""
     name = run_name(overrides)
-    cfg = compose([*overrides, f"paths.run_dir='{folder / name}'"])
+    cfg = compose([*fixed, *overrides, f"paths.run_dir='{folder / name}'"])
     if "wandb" in cfg.logger:
         cfg.logger.wandb.update(name=name, group=trial.study.study_name)
-    failed = folder / name / FAILED
-    failed.unlink(missing_ok=True)
 
     def report(step: int, rsum: float) -> None:
         trial.report(rsum, math.ceil(step / cfg.valid_freq))  # also after going on in its middle
@@ -137,16 +224,7 @@ def _run_trial(
             raise optuna.TrialPruned
 
     try:
-        return train(cfg, overrides, report)["dev"]["rsum"]
+        return train(cfg, [*fixed, *overrides], report)["dev"]["rsum"]
     except optuna.TrialPruned:
-        write_text(failed, f"pruned by study {trial.study.study_name}")
+        write_text(RunFolder(folder / name).failed, f"pruned by study {trial.study.study_name}")
         raise
-    except Interrupted:
-        raise
-    except Exception as error:
-        write_text(failed, _reason(error))
-        raise
-
-
-def _reason(error: Exception) -> str:
-    return user_message(error) or f"{type(error).__name__}: {error}"

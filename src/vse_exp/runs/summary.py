@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
+import pandas as pd
 from rich.table import Table
 
 from vse_exp.errors import UserError
-from vse_exp.runs.run import Run
+from vse_exp.runs.collect import asked_keys, figures, settings, status
 
 METRICS = (
     "dev.rsum", "test.rsum", "test.aR@1", "test.aR@5", "test.aR@10", "test.aMedr",
@@ -23,144 +20,137 @@ METRICS = (
 SHORT = ("dev.rsum", "test.rsum", "test.aR@1", "test.sR@1")
 
 
-@dataclass(frozen=True)
-class Group:
-    """Runs of one configuration; `settings` are the keys in which the groups differ."""
-
-    settings: dict[str, Any]
-    runs: list[Run]
-
-    def mean(self, metric: str) -> float | None:
-        values = self.values(metric)
-        return statistics.fmean(values) if values else None
-
-    def deviation(self, metric: str) -> float | None:
-        """Sample standard deviation; None for fewer than two runs."""
-        values = self.values(metric)
-        return statistics.stdev(values) if len(values) > 1 else None
-
-    def values(self, metric: str) -> list[float]:
-        found = (run.value(metric) for run in self.runs)
-        return [value for value in found if value is not None]
-
-    @property
-    def name(self) -> str:
-        return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all"
-
-
-def group_runs(runs: Sequence[Run], keys: Sequence[str] = ()) -> list[Group]:
-    """Group runs by `keys`, or by all that was asked for on their command lines but the seed.
+def group_keys(runs: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
+    """`keys`, or all in which the runs differ that were asked for on their command lines but the
+    seed; and `data.name` where there is more than one data set, whose figures are no one's mean.
 
     UserError for a key that no run has.
     """
     for key in keys:
-        if all(run.setting(key) is None for run in runs):
+        if not any(settings(runs, key)):
             raise UserError(f"No run has the config key {key!r} (--group).")
-    asked = dict.fromkeys(key for run in runs for key in run.recipe)
-    chosen = keys or [key for key in asked if len({str(run.setting(key)) for run in runs}) > 1]
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(str(run.setting(key)) for key in chosen), []).append(run)
-    return [
-        Group({key: members[0].setting(key) for key in chosen}, members)
-        for members in groups.values()
-    ]
+    chosen = list(keys) or [key for key in asked_keys(runs) if _differs(runs, key)]
+    # records may know a data set by its group alone
+    named = zip(settings(runs, "data.name"), settings(runs, "data"), strict=True)
+    if len({name or group for name, group in named}) > 1 and not {"data", "data.name"} & {*chosen}:
+        chosen = ["data.name" if _differs(runs, "data.name") else "data", *chosen]
+    return chosen
 
 
-def sort_groups(groups: Sequence[Group], by: str) -> list[Group]:
-    """By a metric, the largest first, or by a config key; groups without it come last."""
-    if groups and by in groups[0].settings:
-        return sorted(groups, key=lambda group: str(group.settings[by]))
-    if not any(group.values(by) for group in groups):
-        raise UserError(f"Nothing to sort by: no finished run has {by!r} (--sort).")
-    return sorted(groups, key=lambda group: -(group.mean(by) or float("-inf")))
+def group_runs(runs: pd.DataFrame, keys: Sequence[str], sort: str) -> list[pd.DataFrame]:
+    """The runs of each configuration, in the order of a config key or a figure, the best first;
+    groups without it come last. UserError for a figure that no finished run has."""
+    cells = pd.Series(list(zip(*(settings(runs, key) for key in keys), strict=True)))
+    groups = [runs.iloc[rows.index] for _, rows in cells.groupby(cells, sort=False)] or [runs]
+    if sort in keys:
+        levels = order(settings(runs, sort))
+        return sorted(groups, key=lambda group: levels.index(settings(group, sort)[0]))
+    if "finished" not in status(runs):
+        return groups
+    if not len(figures(runs, sort)):
+        raise UserError(f"Nothing to sort by: no finished run has {sort!r} (--sort).")
+    return sorted(groups, key=lambda group: -mean(figures(group, sort), -np.inf))
 
 
-def check_metrics(groups: Sequence[Group], metrics: Sequence[str]) -> None:
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """For each key its last word where no other key has the same, else as much as is needed."""
+    named: dict[str, str] = {}
+    for key in keys:
+        words = key.split(".")
+        tails = (".".join(words[-length:]) for length in range(1, len(words) + 1))
+        named[key] = next(
+            tail
+            for tail in tails
+            if all(other == key or not f".{other}".endswith(f".{tail}") for other in keys)
+        )
+    return named
+
+
+def mean(values: np.ndarray, default: float = 0.0) -> float:
+    return float(values.mean()) if len(values) else default
+
+
+def order(values: Sequence[str]) -> list[str]:
+    """Distinct values, in the order of their size where they are numbers."""
+    try:
+        return sorted(set(values), key=float)
+    except ValueError:
+        return sorted(set(values))
+
+
+def check_metrics(runs: pd.DataFrame, metrics: Sequence[str]) -> None:
     """UserError for a metric that no finished run has."""
-    finished = any(run.results is not None for group in groups for run in group.runs)
-    for metric in metrics:
-        if finished and not any(group.values(metric) for group in groups):
+    for metric in metrics if "finished" in status(runs) else ():
+        if not len(figures(runs, metric)):
             raise UserError(
                 f"No run has the figure {metric!r} (--columns): choose of {', '.join(METRICS)}."
             )
 
 
-def table_rows(
-    groups: Sequence[Group], metrics: Sequence[str] = METRICS, apart: bool = False
-) -> list[dict[str, str]]:
-    """Rows of text: the settings, finished of all runs, then each metric as mean ± deviation, or
-    `apart` in two columns, the second named `METRIC std`."""
+def group_table(
+    groups: Sequence[pd.DataFrame],
+    keys: Sequence[str],
+    metrics: Sequence[str] = METRICS,
+    apart: bool = False,
+) -> pd.DataFrame:
+    """Text: the keys, finished of all runs, then each metric as mean ± deviation, or `apart` in two
+    columns, the second named `METRIC std`."""
     rows: list[dict[str, str]] = []
     for group in groups:
-        row = {key: "" if value is None else str(value) for key, value in group.settings.items()}
-        finished = sum(run.status == "finished" for run in group.runs)
-        row["runs"] = f"{finished}/{len(group.runs)}"
+        row = {key: settings(group, key)[0] for key in keys}
+        row["runs"] = f"{status(group).count('finished')}/{len(group)}"
         for metric in metrics:
-            mean, deviation = _figure(group, metric)
-            if apart:
-                row |= {metric: mean}
-                row |= {} if metric == "parameters" else {f"{metric} std": deviation}
-            else:
-                row[metric] = f"{mean} ± {deviation}" if deviation else mean
+            average, spread = _figure(figures(group, metric), metric)
+            row[metric] = f"{average} ± {spread}" if spread and not apart else average
+            if apart and metric != "parameters":
+                row[f"{metric} std"] = spread
         rows.append(row)
-    return rows
+    return pd.DataFrame(rows)
 
 
-def _figure(group: Group, metric: str) -> tuple[str, str]:
-    """Mean and deviation as text, empty where there is none."""
-    mean, deviation = group.mean(metric), group.deviation(metric)
-    if mean is None:
+def _differs(runs: pd.DataFrame, key: str) -> bool:
+    return len(set(settings(runs, key))) > 1
+
+
+def _figure(values: np.ndarray, metric: str) -> tuple[str, str]:
+    """Mean and sample standard deviation as text, empty where there is none."""
+    if not len(values):
         return "", ""
     digits = 0 if metric in ("parameters", "seconds") or metric.endswith("Medr") else 1
-    spread = "" if deviation is None or metric == "parameters" else f"{deviation:.1f}"
-    return f"{mean:.{digits}f}", spread
+    spread = "" if len(values) < 2 or metric == "parameters" else f"{values.std(ddof=1):.1f}"
+    return f"{values.mean():.{digits}f}", spread
 
 
-def rich_table(rows: Sequence[dict[str, str]]) -> Table:
-    """For a terminal, which has no room for all: settings, runs, and the metrics of SHORT."""
-    columns = [column for column in (rows[0] if rows else ()) if column not in METRICS]
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for column in SHORT:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(row[column] for column in (*columns, *SHORT)))
-    return table
+def rich_table(table: pd.DataFrame) -> Table:
+    """For a terminal, which folds long settings."""
+    shown = Table()
+    for column in table:
+        figure = column in METRICS
+        shown.add_column(
+            str(column), overflow="fold", justify="right" if figure else "left", no_wrap=figure
+        )
+    for row in table.itertuples(index=False):
+        shown.add_row(*row)
+    return shown
 
 
-def as_csv(rows: Sequence[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def as_markdown(rows: Sequence[dict[str, str]]) -> str:
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+def as_markdown(table: pd.DataFrame) -> str:
+    lines = [list(table), ["---"] * len(table.columns), *table.to_numpy().tolist()]
     escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-def as_html(rows: Sequence[dict[str, str]], pictures: Sequence[str] = ()) -> str:
+def as_html(table: pd.DataFrame, pictures: Sequence[str] = ()) -> str:
     """A page of its own: the table, then the pictures by their paths beside it."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in (rows[0] if rows else {}))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>"
-        for row in rows
-    )
     images = "".join(f'<p><img src="{html.escape(one)}" alt=""></p>' for one in pictures)
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color-scheme:light dark}"
         "table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #8884;"
         "text-align:right}th:first-child,td:first-child{text-align:left}img{max-width:100%}"
     )
+    with pd.option_context("display.max_colwidth", None):
+        rows = table.to_html(index=False, border=0)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs</title>'
-        f"<style>{style}</style><h1>Runs</h1><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{images}</html>\n"
+        f"<style>{style}</style><h1>Runs</h1>{rows}{images}</html>\n"
     )

@@ -54,12 +54,8 @@ def train(
     if not is_first_process():
         logging.getLogger("vse_exp").setLevel(logging.WARNING)
         return _train(cfg, overrides, folder, report)
-    handler = folder.log_to_file()
-    try:
+    with folder.hold():
         return _train(cfg, overrides, folder, report)
-    finally:
-        logging.getLogger("vse_exp").removeHandler(handler)
-        handler.close()
 
 
 def _train(

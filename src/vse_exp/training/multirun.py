@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -19,14 +20,13 @@ from omegaconf import DictConfig
 from vse_exp.cli import show_log, user_message
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
+from vse_exp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-FAILED = "failed.txt"
-
 
 def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """Run one training. In a multirun a failure is written to the run folder, and None returned.
+    """Run one training. In a multirun a failure is kept in the run folder, and None returned.
 
     Raises UserError where a multirun asks for processes that would start the whole sweep again.
     """
@@ -42,7 +42,7 @@ def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any
             "trainer.strategy=ddp_spawn, or one command a run."
         )
     torch.set_num_threads(threads_a_job())
-    failed = Path(cfg.paths.run_dir) / FAILED
+    failed = RunFolder(cfg.paths.run_dir).failed
     failed.unlink(missing_ok=True)
     try:
         return job()
@@ -51,7 +51,8 @@ def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any
     except Exception as error:
         reason = user_message(error) or traceback.format_exc()
         log.error("%s failed: %s", cfg.paths.run_dir, reason.strip().splitlines()[-1])
-        write_text(failed, reason)
+        if not failed.is_file():  # it failed before the training had begun
+            write_text(failed, reason)
         return None
 
 
@@ -64,7 +65,8 @@ def threads_a_job() -> int:
 
 
 class ReportFailures(Callback):
-    """At the end of a multirun, lists the jobs that failed, with their reasons."""
+    """At the end of a multirun, lists the jobs that failed with their reasons, and ends with exit
+    status 1 if there are any."""
 
     def __init__(self) -> None:
         self.started = 0.0
@@ -75,11 +77,13 @@ class ReportFailures(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         found = [
             path
-            for path in sorted(Path(config.hydra.sweep.dir).rglob(FAILED))
+            for path in sorted(Path(config.hydra.sweep.dir).rglob("failed.txt"))
             if path.stat().st_mtime >= self.started
         ]
+        if not found:
+            return
         show_log()
-        if found:
-            log.error("%d of the jobs failed:", len(found))
         for path in found:
-            log.error("  %s: %s", path.parent, path.read_text().strip().splitlines()[-1])
+            log.error("%s failed: %s", path.parent, path.read_text().strip().rpartition("\n")[2])
+        print(f"error: {len(found)} of the jobs failed.", file=sys.stderr)
+        sys.exit(1)

@@ -47,10 +47,10 @@ def test_a_study_goes_on_from_its_storage(tiny, tmp_path, monkeypatch, capfd):
 
 def test_failed_and_interrupted_trials(tiny, tmp_path, monkeypatch, capfd):
     """One fails and is told; one is interrupted, and the same command runs its values again."""
-    from vse_exp.runs import search
     from vse_exp.sweep import main
+    from vse_exp.training import fit
 
-    train, calls = search.train, []
+    train, calls = fit.train, []
 
     def faulty(cfg: Any, *arguments: Any) -> Any:
         calls.append(cfg.lrate)
@@ -60,7 +60,7 @@ def test_failed_and_interrupted_trials(tiny, tmp_path, monkeypatch, capfd):
             raise Interrupted("saved")
         return train(cfg, *arguments)
 
-    monkeypatch.setattr(search, "train", faulty)
+    monkeypatch.setattr(fit, "train", faulty)
     arguments = [*study_arguments(tiny, tmp_path), "n_trials=2"]
     assert call(monkeypatch, main, *arguments) == 75
     assert call(monkeypatch, main, *arguments) == 1
@@ -75,10 +75,10 @@ def test_failed_and_interrupted_trials(tiny, tmp_path, monkeypatch, capfd):
 
 def test_a_study_without_hope_ends(tiny, tmp_path, monkeypatch, capfd):
     """Failures count, and three of them are enough where nothing else has come of it."""
-    from vse_exp.runs import search
     from vse_exp.sweep import main
+    from vse_exp.training import fit
 
-    monkeypatch.setattr(search, "train", lambda *_: (_ for _ in ()).throw(UserError("No data.")))
+    monkeypatch.setattr(fit, "train", lambda *_: (_ for _ in ()).throw(UserError("No data.")))
     arguments = study_arguments(tiny, tmp_path)
     assert call(monkeypatch, main, *arguments, "n_trials=1") == 1
     assert capfd.readouterr().err.endswith("error: 1 of 1 trials failed: No data.\n")

@@ -55,7 +55,7 @@ def _summarize(options: argparse.Namespace) -> None:
     summary.check_metrics(runs, metrics)
     table = summary.group_table(groups, keys, metrics)
     console = Console()
-    console.print(summary.rich_table(summary.group_table(groups, keys, summary.SHORT)))
+    console.print(summary.terminal_table(groups, keys, console.width))
     told = (runs["run", column] for column in ("path", "status", "reason"))
     for path, status, reason in zip(*told, strict=True):
         if status != "finished":

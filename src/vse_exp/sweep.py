@@ -19,13 +19,21 @@ def main(cfg: DictConfig) -> None:
         from vse_exp.runs.search import Space, open_study, run_study
     except ModuleNotFoundError as error:
         raise UserError("Searching needs optuna: pip install 'vse_exp[sweep]'.") from error
+    from vse_exp.training.fit import train
+
     chosen: Any = OmegaConf.to_container(cfg.space)
     space = Space(chosen, cfg.train)
     folder = Path(cfg.runs_dir) / "sweeps" / cfg.study
     folder.mkdir(parents=True, exist_ok=True)
     with open_study(cfg.study, cfg.storage, cfg.prune_after) as study:
         run_study(
-            study, space, cfg.n_trials, folder, lambda train: compose("train", train), cfg.seed
+            study,
+            space,
+            cfg.n_trials,
+            folder,
+            lambda overrides: compose("train", overrides),
+            train,
+            cfg.seed,
         )
 
 

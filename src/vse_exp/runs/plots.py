@@ -13,7 +13,7 @@ from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.runs.collect import figures, settings
 from vse_exp.runs.folder import RunFolder
-from vse_exp.runs.summary import mean, order, short_keys
+from vse_exp.runs.summary import data_sets, label, mean, order, rounded, short_keys
 
 MOST_CURVES = 10
 
@@ -48,6 +48,8 @@ def draw_plots(
     if not groups:
         return written
     for key, name in names.items():
+        if key in ("data", "data.name"):
+            continue
         figure = Figure(figsize=(6, 4))
         _effect(figure.subplots(), groups, key, name)
         save(figure, f"effect_{key.replace('/', '_')}.png")
@@ -68,12 +70,6 @@ def curve(path: Path) -> pd.Series:
     return pd.Series(points, dtype=float)
 
 
-def label(group: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """What tells a group from others, in few words."""
-    values = ((name, settings(group, key)[0]) for key, name in names.items())
-    return ", ".join(f"{name} {value}" for name, value in values if value) or "all runs"
-
-
 def _curves(axes: Any, groups: Mapping[str, Sequence[pd.Series]]) -> None:
     drawn = {name: pd.DataFrame(dict(enumerate(curves))) for name, curves in groups.items()}
     drawn = {name: table for name, table in drawn.items() if not table.empty}
@@ -87,21 +83,37 @@ def _curves(axes: Any, groups: Mapping[str, Sequence[pd.Series]]) -> None:
     if len(drawn) > MOST_CURVES:
         title += f"; the best {MOST_CURVES} of {len(drawn)}"
     axes.set(xlabel="update", ylabel="dev rsum", title=title)
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    _legend(axes)
 
 
 def _effect(axes: Any, groups: Sequence[pd.DataFrame], key: str, name: str) -> None:
-    found = [(settings(group, key)[0], figures(group, "dev.rsum")) for group in groups]
-    levels = order([level for level, _ in found])
-    values = [np.concatenate([v for one, v in found if one == level]) for level in levels]
-    axes.boxplot(values, showfliers=False)
-    for place, column in enumerate(values, start=1):
-        axes.plot([place] * len(column), column, "o", markersize=4, alpha=0.6, color="tab:blue")
-    ticks = [level or "(none)" for level in levels]
+    """A point a run and the mean over them, the data sets apart."""
+    levels = order([settings(group, key)[0] for group in groups])
+    by_data: dict[str, list[pd.DataFrame]] = {}
+    for group in groups:
+        by_data.setdefault(data_sets(group)[0], []).append(group)
+    for data, members in by_data.items():
+        found: dict[int, list[float]] = {}
+        for group in members:
+            place = levels.index(settings(group, key)[0])
+            found.setdefault(place, []).extend(figures(group, "dev.rsum"))
+        places = sorted(found)
+        (line,) = axes.plot(places, [np.mean(found[place]) for place in places], label=data)
+        for place in places:
+            axes.plot([place] * len(found[place]), found[place], "o", markersize=5, alpha=0.6,
+                      color=line.get_color())  # fmt: skip
+    ticks = [rounded(level) or "(none)" for level in levels]
     slanted = sum(map(len, ticks)) > 50
-    axes.set_xticks(range(1, len(levels) + 1), ticks, rotation=30 if slanted else 0,
+    axes.set_xticks(range(len(levels)), ticks, rotation=30 if slanted else 0,
                     ha="right" if slanted else "center")  # fmt: skip
-    axes.set(xlabel=name, ylabel="dev rsum", title=f"Effect of {name} (a point a run)")
+    axes.set_xlim(-0.5, len(levels) - 0.5)
+    axes.set(xlabel=name, ylabel="dev rsum", title=f"Effect of {name}: a point a run, and the mean")
+    if len(by_data) > 1:
+        _legend(axes)
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
 
 
 def _parallel(axes: Any, groups: Sequence[pd.DataFrame], names: Mapping[str, str]) -> None:
@@ -115,8 +127,11 @@ def _parallel(axes: Any, groups: Sequence[pd.DataFrame], names: Mapping[str, str
         levels = order(list(table[key]))
         heights[key] = [levels.index(one) / max(1, len(levels) - 1) for one in table[key]]
         for height, level in enumerate(levels):
-            where = place, height / max(1, len(levels) - 1)
-            axes.text(*where, f" {level or '(none)'}", fontsize="small")
+            axes.annotate(
+                rounded(level) or "(none)", (place, height / max(1, len(levels) - 1)), (8, 0),
+                textcoords="offset points", fontsize="small", va="center", zorder=3,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+            )  # fmt: skip
     for line, one in zip(heights.to_numpy(), shade, strict=True):
         axes.plot([*line, one], color=colormaps["viridis"](one), alpha=0.8, marker="o")
     axes.set_xticks(range(len(names) + 1), [*names.values(), "dev rsum"], rotation=20)

@@ -21,9 +21,11 @@ from vse_exp.cli import user_message
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
 from vse_exp.runs.folder import RunFolder, run_name
-from vse_exp.training.fit import train
 
 log = logging.getLogger(__name__)
+
+Train = Callable[[DictConfig, list[str], Callable[[int, float], None]], dict[str, Any]]
+"""Config, overrides, and what is told the update and rsum of each validation; the results."""
 
 HEARTBEAT_SECONDS = 20
 HOPELESS = 3
@@ -126,10 +128,12 @@ def run_study(
     n_trials: int,
     folder: Path,
     compose: Callable[[list[str]], DictConfig],
+    train: Train,
     seed: int = 0,
 ) -> None:
     """Run trials (TPE) until the study has `n_trials` that ended, well or not.
 
+    `train` a config that `compose` made of overrides, in a run folder below `folder`.
     Several workers may end with a few trials more. UserError where a trial has failed.
     """
     # a mistake in the command is told before any trial
@@ -141,7 +145,7 @@ def run_study(
         study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number, constant_liar=True)
         overrides = space.suggest(trial)
         try:
-            rsum = _run_trial(trial, space.train, overrides, folder, compose)
+            rsum = _run_trial(trial, space.train, overrides, folder, compose, train)
         except Interrupted:
             study.enqueue_trial(trial.params)  # goes on with the same run folder
             raise
@@ -211,6 +215,7 @@ def _run_trial(
     overrides: list[str],
     folder: Path,
     compose: Callable[[list[str]], DictConfig],
+    train: Train,
 ) -> float:
     """The dev rsum of one training, in a folder of the study named by what was drawn."""
     name = run_name(overrides)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.table import Table
 
 from vse_exp.errors import UserError
@@ -30,11 +32,15 @@ def group_keys(runs: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
         if not any(settings(runs, key)):
             raise UserError(f"No run has the config key {key!r} (--group).")
     chosen = list(keys) or [key for key in asked_keys(runs) if _differs(runs, key)]
-    # records may know a data set by its group alone
-    named = zip(settings(runs, "data.name"), settings(runs, "data"), strict=True)
-    if len({name or group for name, group in named}) > 1 and not {"data", "data.name"} & {*chosen}:
+    if len(set(data_sets(runs))) > 1 and not {"data", "data.name"} & {*chosen}:
         chosen = ["data.name" if _differs(runs, "data.name") else "data", *chosen]
     return chosen
+
+
+def data_sets(runs: pd.DataFrame) -> list[str]:
+    """The name of each run's data set; records may know it by its group alone."""
+    named = zip(settings(runs, "data.name"), settings(runs, "data"), strict=True)
+    return [name or group for name, group in named]
 
 
 def group_runs(runs: pd.DataFrame, keys: Sequence[str], sort: str) -> list[pd.DataFrame]:
@@ -56,7 +62,7 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """For each key its last word where no other key has the same, else as much as is needed."""
     named: dict[str, str] = {}
     for key in keys:
-        words = key.split(".")
+        words = key.removesuffix(".name").split(".")
         tails = (".".join(words[-length:]) for length in range(1, len(words) + 1))
         named[key] = next(
             tail
@@ -121,17 +127,56 @@ def _figure(values: np.ndarray, metric: str) -> tuple[str, str]:
     return f"{values.mean():.{digits}f}", spread
 
 
-def rich_table(table: pd.DataFrame) -> Table:
-    """For a terminal, which folds long settings."""
-    shown = Table()
-    for column in table:
-        figure = column in METRICS
-        shown.add_column(
-            str(column), overflow="fold", justify="right" if figure else "left", no_wrap=figure
-        )
-    for row in table.itertuples(index=False):
-        shown.add_row(*row)
-    return shown
+def terminal_table(groups: Sequence[pd.DataFrame], keys: Sequence[str], width: int) -> Table:
+    """A line a configuration, with as many figures of SHORT as the terminal has room for.
+
+    A column a key where that fits, else all of a configuration in one, which folds between words.
+    """
+    names = short_keys(keys)
+    rows = group_table(groups, keys, SHORT).rename(columns=names)
+    for name in names.values():
+        rows[name] = rows[name].map(rounded)
+    labels = pd.DataFrame({"configuration": [label(group, names) for group in groups]})
+    figures = list(SHORT)
+    while _width(rows[[*names.values(), "runs", *figures]]) > width and len(figures) > 2:
+        figures.pop()
+    shown = rows[[*names.values(), "runs", *figures]]
+    if _width(shown) > width or not names:
+        shown = pd.concat([labels, rows[["runs", *figures]]], axis=1)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_shared(groups))
+    for heading in shown:
+        figure = heading in ("runs", *figures)
+        table.add_column(str(heading), justify="right" if figure else "left", no_wrap=figure)
+    for cells in shown.to_numpy():
+        table.add_row(*cells)
+    return table
+
+
+def label(group: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """What tells a group from others, in few words."""
+    values = ((name, settings(group, key)[0]) for key, name in names.items())
+    return ", ".join(f"{name} {rounded(value)}" for name, value in values if value) or "all runs"
+
+
+def rounded(value: str) -> str:
+    """A long number with four digits, and of a path its end."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 6 else value
+    except ValueError:
+        return value if len(value) <= 40 else f"…{value[-39:]}"
+
+
+def _width(rows: Any) -> int:
+    return sum(max(len(str(name)), rows[name].str.len().max()) + 3 for name in rows)
+
+
+def _shared(groups: Sequence[pd.DataFrame]) -> str | None:
+    """What was asked for alike in all runs."""
+    runs = pd.concat(groups)
+    shared = {key: settings(runs, key)[0] for key in asked_keys(runs) if not _differs(runs, key)}
+    names = short_keys(list(shared))
+    told = ", ".join(f"{names[key]} {rounded(value)}" for key, value in shared.items())
+    return f"all: {told}" if told else None
 
 
 def as_markdown(table: pd.DataFrame) -> str:

@@ -28,7 +28,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vse_exp.evaluation.metric import RetrievalMetric
+from vse_exp.evaluation.torchmetric import RetrievalMetric
 from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE

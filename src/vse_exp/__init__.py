@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vse_exp.errors import UserError
+    from vse_exp.evaluation.directions import i2t, t2i
     from vse_exp.evaluation.evaluator import evalrank
-    from vse_exp.evaluation.metrics import i2t, t2i
     from vse_exp.models.checkpoint import load_model, save_model
     from vse_exp.models.vse import VSE
     from vse_exp.retrieval.build import build_gallery
@@ -30,14 +30,14 @@ _PUBLIC = {
     "VSE": "vse_exp.models.vse",
     "build_gallery": "vse_exp.retrieval.build",
     "evalrank": "vse_exp.evaluation.evaluator",
-    "i2t": "vse_exp.evaluation.metrics",
+    "i2t": "vse_exp.evaluation.directions",
     "load_model": "vse_exp.models.checkpoint",
     "open_gallery": "vse_exp.retrieval.gallery",
     "regularities": "vse_exp.retrieval.regularities",
     "retrieve_captions": "vse_exp.retrieval.captioning",
     "retrieve_images": "vse_exp.retrieval.captioning",
     "save_model": "vse_exp.models.checkpoint",
-    "t2i": "vse_exp.evaluation.metrics",
+    "t2i": "vse_exp.evaluation.directions",
 }
 
 __all__ = [

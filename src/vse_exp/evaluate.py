@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     )
     from vse_exp.evaluation.neighbours import hubness
     from vse_exp.evaluation.protocols import evaluate_embeddings
-    from vse_exp.evaluation.rank_files import Ranks, write_ranks
+    from vse_exp.evaluation.rank_files import write_ranks
     from vse_exp.evaluation.rerank import find_rerank
     from vse_exp.evaluation.statistics import bootstrap_intervals
     from vse_exp.evaluation.tables import eccv_table, results_table
@@ -64,7 +64,7 @@ def main(cfg: DictConfig) -> None:
     protocol = f"{cfg.data.name} {cfg.split}, {result.protocol}"
     rows = {cfg.split: result.metrics}
     if cfg.intervals:
-        metrics["intervals"] = bootstrap_intervals(Ranks.of(result))
+        metrics["intervals"] = bootstrap_intervals(result.ranks)
         for side, name in enumerate(("from", "to")):
             rows[name] = {key: pair[side] for key, pair in metrics["intervals"].items()}
     if cfg.hubness:

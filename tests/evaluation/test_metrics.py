@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation import i2t, mean_rank, median_rank, recall_at_k, retrieval_metrics, t2i
+from vse_exp.evaluation import i2t, retrieval_metrics, t2i
+from vse_exp.evaluation.metrics import MeanRank, MedianRank, Recall
 
 TIE_FREE = ["n1", "n2", "n5", "n20", "n100", "n200"]
 
@@ -44,9 +45,9 @@ def test_ties_stay_within_the_original_s_bounds(golden: Path) -> None:
 
 def test_hand_worked_figures() -> None:
     ranks = torch.tensor([0, 4, 5, 12])
-    assert [recall_at_k(ranks, k) for k in (1, 5, 6, 13)] == [25, 50, 75, 100]
-    assert median_rank(ranks) == 5  # floor(4.5) + 1
-    assert mean_rank(ranks) == 6.25
+    assert [Recall(k)(ranks) for k in (1, 5, 6, 13)] == [25, 50, 75, 100]
+    assert MedianRank()(ranks) == 5  # floor(4.5) + 1
+    assert MeanRank()(ranks) == 6.25
     metrics = retrieval_metrics(ranks, np.array([0, 0, 1, 20, 20]))
     assert metrics == {
         "aR@1": 25, "aR@5": 50, "aR@10": 75, "aMedr": 5, "aMeanr": 6.25,

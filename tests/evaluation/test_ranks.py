@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.ranks import rank_answers, retrieval_ranks
 
 GOLDEN = ["n1", "n2", "n5", "n20", "n100", "n200", "ties_n40"]
 
@@ -146,14 +146,14 @@ def test_offsets_shift_gallery_items() -> None:
     images, captions = random.standard_normal((8, 5)), random.standard_normal((20, 5))
     mapping = np.arange(20) % 8
     caption_offset, image_offset = random.standard_normal(20), random.standard_normal(8)
-    found = retrieval_ranks(
+    found = rank_answers(
         images,
         captions,
         mapping,
-        caption_offset=torch.from_numpy(caption_offset),
-        image_offset=torch.from_numpy(image_offset),
+        offsets=(torch.from_numpy(caption_offset), torch.from_numpy(image_offset)),
         block=(3, 7),
     )
+    found = tuple(torch.from_numpy(answers.first) for answers in found)
     scores = images @ captions.T
     assert_ranks(
         found,

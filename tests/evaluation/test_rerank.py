@@ -60,7 +60,8 @@ def ranks_of(for_images: np.ndarray, for_captions: np.ndarray) -> list[list[int]
 
 
 def found_by(rerank: Rerank, rows: tuple) -> list[list[int]]:
-    return [ranks.tolist() for ranks in rerank.ranks(*rows, torch.from_numpy(caption_image))]
+    both = rerank.rank(*rows, torch.from_numpy(caption_image), "cosine")
+    return [answers.first.tolist() for answers in both]
 
 
 def mean_of_best(matrix: np.ndarray, k: int, axis: int) -> np.ndarray:
@@ -171,5 +172,5 @@ def test_hubs_are_fewer_after_csls() -> None:
     captions[7] = 3 * images.mean(0)
     mapping = torch.arange(30)
     before = retrieval_ranks(images, captions, mapping)[0]
-    after = CSLS(k=5).ranks(images, captions, mapping)[0]
+    after = CSLS(k=5).rank(images, captions, mapping, "cosine")[0].first
     assert (after == 0).sum() > (before == 0).sum()

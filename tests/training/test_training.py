@@ -146,8 +146,8 @@ def test_ranks_of_the_best_model_lie_in_the_run_folder(tiny, tmp_path):
     results = train(configuration(tiny, tmp_path / "run"))
     for split in ("dev", "test"):
         ranks = read_ranks(tmp_path / "run", split)
-        assert 100 * (ranks.search < 5).mean() == pytest.approx(results[split]["sR@5"])
-        assert 100 * (ranks.annotation < 1).mean() == pytest.approx(results[split]["aR@1"])
+        assert 100 * (ranks.search.first < 5).mean() == pytest.approx(results[split]["sR@5"])
+        assert 100 * (ranks.annotation.first < 1).mean() == pytest.approx(results[split]["aR@1"])
 
 
 def test_a_folder_with_other_settings_is_refused(tiny, tmp_path):

@@ -1,116 +1,191 @@
-"""Recall, median and mean rank, and the two directions as the field reports them."""
+"""The figures of retrieval: a metric is one class, a value a query and what is made of them.
+
+One of your own needs a `name` and `values`; intervals, paired tests, tables and files follow.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from vse_exp.errors import UserError
-from vse_exp.evaluation.ranks import retrieval_ranks
-from vse_exp.evaluation.rows import as_map, as_rows
+from vse_exp.evaluation.answers import Answers
+
+
+class Metric:
+    """One figure of one direction: the mean, or the median, of a value a query."""
+
+    name: str
+    """As it stands in results, after `a` (annotation) or `s` (search)."""
+    percent: ClassVar[bool] = True
+    median: ClassVar[bool] = False
+    """Of the values; as the original has it, the whole number below."""
+    every_answer: ClassVar[bool] = False
+    """Whether the ranks of all right answers are needed, not those of the best alone."""
+
+    def values(self, answers: Answers) -> np.ndarray:
+        """A value of each query, (n_queries,)."""
+        raise NotImplementedError
+
+    def __call__(self, answers: Answers | Tensor | np.ndarray) -> float:
+        """The figure, of answers or of the 0-based rank of each query's best right answer."""
+        values = self.values(as_answers(answers))
+        return float(self.summary(np.median(values) if self.median else values.mean()))
+
+    def summary(self, average: np.ndarray | np.floating) -> np.ndarray | np.floating:
+        """The figure from the mean or median of the values."""
+        return np.floor(average) if self.median else average * (100.0 if self.percent else 1.0)
+
+
+class Recall(Metric):
+    """Queries with a right answer among the first `k`: the field's recall at K."""
+
+    def __init__(self, k: int) -> None:
+        self.k, self.name = k, f"R@{k}"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.first < self.k
+
+
+class MedianRank(Metric):
+    """1-based, `floor(median) + 1` of the 0-based ranks as in the original's evaluation.py."""
+
+    name = "Medr"
+    percent = False
+    median = True
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.first + 1
+
+
+class MeanRank(Metric):
+    """1-based mean rank of the best right answer (VSE++'s evaluation.py)."""
+
+    name = "Meanr"
+    percent = False
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.first + 1
+
+
+class MRR(Metric):
+    """Mean reciprocal rank of the best right answer (Voorhees 1999)."""
+
+    name = "MRR"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return 1 / (answers.first + 1)
+
+
+class RecallOfAll(Metric):
+    """The share of a query's right answers among the first `k`: recall as information retrieval
+    and CxC have it."""
+
+    every_answer = True
+
+    def __init__(self, k: int) -> None:
+        self.k, self.name = k, f"R_all@{k}"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.sums(answers.rank < self.k) / answers.number
+
+
+class CorrectedRecall(Metric):
+    """Recall at K of the data set's own pairs, where what is judged right above them does not count
+    against them."""
+
+    every_answer = True
+
+    def __init__(self, k: int) -> None:
+        self.k, self.name = k, f"R_corrected@{k}"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.sums(answers.paired & (answers.wrong < self.k)) > 0
+
+
+class Precision(Metric):
+    """The share of right answers among the first `k`."""
+
+    every_answer = True
+
+    def __init__(self, k: int) -> None:
+        self.k, self.name = k, f"P@{k}"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.sums(answers.rank < self.k) / self.k
+
+
+class RPrecision(Metric):
+    """Precision at R, the number of the query's right answers."""
+
+    name = "R-Precision"
+    every_answer = True
+
+    def values(self, answers: Answers) -> np.ndarray:
+        return answers.sums(answers.rank < answers.number[answers.query]) / answers.number
+
+
+class MeanAveragePrecision(Metric):
+    """The mean of the precisions at each right answer; `at_r`: those among the first R alone, the
+    others 0 (Musgrave et al. 2020, eq. 3)."""
+
+    every_answer = True
+
+    def __init__(self, at_r: bool = False) -> None:
+        self.at_r, self.name = at_r, "mAP@R" if at_r else "mAP"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        precision = (answers.place + 1) / (answers.rank + 1)
+        if self.at_r:
+            precision *= answers.rank < answers.number[answers.query]
+        return answers.sums(precision) / answers.number
+
+
+class NDCG(Metric):
+    """Normalised discounted cumulative gain of the first `k`, gains as the grades are (Järvelin and
+    Kekäläinen 2002; trec_eval's `ndcg_cut`)."""
+
+    every_answer = True
+
+    def __init__(self, k: int) -> None:
+        self.k, self.name = k, f"nDCG@{k}"
+
+    def values(self, answers: Answers) -> np.ndarray:
+        found = answers.grade / np.log2(answers.rank + 2) * (answers.rank < self.k)
+        best_first = answers.grade[np.lexsort((-answers.grade, answers.query))]
+        ideal = best_first / np.log2(answers.place + 2) * (answers.place < self.k)
+        return answers.sums(found) / answers.sums(ideal)
+
 
 RECALLS = (1, 5, 10)
-KEYS = tuple(
-    f"{letter}{figure}"
-    for letter in "as"
-    for figure in (*(f"R@{k}" for k in RECALLS), "Medr", "Meanr")
-)
-"""Figures of one evaluation: a is annotation, s is search; `rsum` stands beside them."""
-
-CAPTIONS_PER_IMAGE = 5
-"""What repeated rows of the original's data sets mean, before other sizes are tried."""
+STANDARD: tuple[Metric, ...] = (*(Recall(k) for k in RECALLS), MedianRank(), MeanRank())
+"""What the field reports, and what decides which model is best."""
 
 
-def recall_at_k(ranks: Tensor | np.ndarray, k: int) -> float:
-    """Percent of queries whose 0-based rank is below `k`."""
-    return 100.0 * float((torch.as_tensor(ranks) < k).double().mean())
-
-
-def median_rank(ranks: Tensor | np.ndarray) -> float:
-    """1-based, `floor(median) + 1` as in the original's evaluation.py."""
-    return float(np.floor(np.median(torch.as_tensor(ranks).cpu().numpy()))) + 1
-
-
-def mean_rank(ranks: Tensor | np.ndarray) -> float:
-    """1-based mean rank (VSE++'s evaluation.py)."""
-    return float(torch.as_tensor(ranks).double().mean()) + 1
+def as_answers(ranks: Answers | Tensor | np.ndarray) -> Answers:
+    """Answers as they are, or of the 0-based rank of each query's best right answer."""
+    return ranks if isinstance(ranks, Answers) else Answers.of_first(ranks)
 
 
 def retrieval_metrics(
-    annotation_ranks: Tensor | np.ndarray, search_ranks: Tensor | np.ndarray
+    annotation: Answers | Tensor | np.ndarray,
+    search: Answers | Tensor | np.ndarray,
+    metrics: Sequence[Metric] = STANDARD,
 ) -> dict[str, float]:
-    """`aR@1` … `sR@10` in percent, `aMedr`, `aMeanr`, `sMedr`, `sMeanr`, and `rsum`, the six
-    recalls added up."""
-    metrics: dict[str, float] = {}
-    for letter, ranks in (("a", annotation_ranks), ("s", search_ranks)):
-        metrics |= {f"{letter}R@{k}": recall_at_k(ranks, k) for k in RECALLS}
-        metrics[f"{letter}Medr"] = median_rank(ranks)
-        metrics[f"{letter}Meanr"] = mean_rank(ranks)
-    return metrics | {"rsum": recall_sum(metrics)}
+    """Each metric of annotation (`aR@1` …) and of search (`sR@1` …), and `rsum`, the six recalls at
+    1, 5 and 10 added up, where they are among them."""
+    both = (("a", as_answers(annotation)), ("s", as_answers(search)))
+    figures = {
+        f"{letter}{metric.name}": metric(answers) for letter, answers in both for metric in metrics
+    }
+    return with_rsum(figures)
 
 
-def recall_sum(metrics: dict[str, float]) -> float:
-    """The six recalls added up."""
-    return sum(metrics[f"{letter}R@{k}"] for letter in "as" for k in RECALLS)
-
-
-def i2t(
-    images: Any, captions: Any, caption_image: Any = None, similarity: str = "cosine"
-) -> tuple[float, float, float, float, float]:
-    """Image annotation: `(r1, r5, r10, medr, meanr)` of ranking captions for each image.
-
-    `images` (n_images, d), `captions` (n_captions, d), arrays or tensors; `caption_image`
-    (n_captions,). Without it captions stand in equal contiguous groups, and images are given once
-    each or, as the original does, repeated a row a caption.
-    """
-    return _summary(_ranks(images, captions, caption_image, similarity)[0])
-
-
-def t2i(
-    images: Any, captions: Any, caption_image: Any = None, similarity: str = "cosine"
-) -> tuple[float, float, float, float, float]:
-    """Image search: `(r1, r5, r10, medr, meanr)` of ranking images for each caption; see i2t."""
-    return _summary(_ranks(images, captions, caption_image, similarity)[1])
-
-
-def _ranks(
-    images: Any, captions: Any, caption_image: Any, similarity: str
-) -> tuple[Tensor, Tensor]:
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
-    if caption_image is None:
-        images, mapping = contiguous_groups(images, len(captions))
-    else:
-        mapping = as_map(caption_image)
-    return retrieval_ranks(images, captions, mapping, similarity)
-
-
-def _summary(ranks: Tensor) -> tuple[float, float, float, float, float]:
-    r1, r5, r10 = (recall_at_k(ranks, k) for k in RECALLS)
-    return r1, r5, r10, median_rank(ranks), mean_rank(ranks)
-
-
-def contiguous_groups(images: Tensor, n_captions: int) -> tuple[Tensor, Tensor]:
-    """Images once each, and the map of captions that stand in equal contiguous groups.
-
-    As many images as captions are taken for repeated rows where they are equal in groups of five,
-    or else of another size that leaves several groups; otherwise each has one caption.
-    """
-    if n_captions % len(images):
-        raise UserError(
-            f"{n_captions} captions do not divide among {len(images)} images: give caption_image."
-        )
-    if len(images) == n_captions:
-        run = int((images == images[0]).all(1).int().cumprod(0).sum())
-        for size in (CAPTIONS_PER_IMAGE, run if run < n_captions else 1):
-            if n_captions % size == 0 and _equal_in_groups(images, size):
-                images = images[::size]
-                break
-    return images, torch.arange(n_captions) // (n_captions // len(images))
-
-
-def _equal_in_groups(rows: Tensor, size: int) -> bool:
-    groups = rows.unflatten(0, (-1, size))
-    return bool((groups == groups[:, :1]).all())
+def with_rsum(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures with the sum of the six recalls at 1, 5 and 10, where all of them are there."""
+    recalls = [f"{letter}R@{k}" for letter in "as" for k in RECALLS]
+    if not figures.keys() >= set(recalls):
+        return figures
+    return figures | {"rsum": sum(figures[name] for name in recalls)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.metrics import recall_sum, retrieval_metrics
-from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.answers import Ranks, join_answers
+from vse_exp.evaluation.metrics import STANDARD, Metric, retrieval_metrics, with_rsum
+from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.evaluation.rerank import Rerank
 from vse_exp.evaluation.rows import as_map, as_rows, check_map
 
@@ -19,18 +21,28 @@ PROTOCOLS = ("full", "folds", "first_n")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics, what they were measured on, and the 0-based rank of each query (its own gallery).
-
-    `caption_image` maps each ranked caption to its row of `annotation_ranks`; `per_fold` holds the
-    metrics of each gallery.
-    """
+    """Metrics, what they were measured on, and where each query's right answers stand (in its own
+    gallery). `per_fold` holds the metrics of each gallery."""
 
     metrics: dict[str, float]
     protocol: str
-    annotation_ranks: Tensor
-    search_ranks: Tensor
-    caption_image: Tensor
+    ranks: Ranks
     per_fold: tuple[dict[str, float], ...] = ()
+
+    @property
+    def annotation_ranks(self) -> Tensor:
+        """0-based rank of the best right caption of each image, int64 (n_images,)."""
+        return torch.from_numpy(self.ranks.annotation.first)
+
+    @property
+    def search_ranks(self) -> Tensor:
+        """0-based rank of the best right image of each caption, int64 (n_captions,)."""
+        return torch.from_numpy(self.ranks.search.first)
+
+    @property
+    def caption_image(self) -> Tensor:
+        """The row of `annotation_ranks` of each ranked caption, int64 (n_captions,)."""
+        return torch.from_numpy(self.ranks.search.image)
 
 
 def evaluate_embeddings(
@@ -42,13 +54,14 @@ def evaluate_embeddings(
     similarity: str = "cosine",
     rerank: Rerank | None = None,
     verbose: bool = False,
+    metrics: Sequence[Metric] = STANDARD,
 ) -> Evaluation:
     """Rank and summarise under a protocol.
 
     `full`: all images against all captions. `first_n`: the first `n_images` images and their
     captions. `folds`: consecutive folds of `n_images` images, each a gallery of its own, the
     metrics averaged (COCO 1K is five folds of 1,000); rsum is the sum of the averaged recalls.
-    `rerank` changes the scores as it says, within each gallery.
+    `rerank` changes the scores as it says, within each gallery. `metrics`: what is reported.
     Raises UserError for an unknown protocol and for sizes that do not fit.
     """
     if protocol not in PROTOCOLS:
@@ -64,23 +77,16 @@ def evaluate_embeddings(
         )
     starts = range(0, total if protocol == "folds" else size, size)
     galleries = [_gallery(images, captions, mapping, start, size) for start in starts]
-    ranks = [
-        retrieval_ranks(*gallery, similarity, verbose=verbose)
-        if rerank is None
-        else rerank.ranks(*gallery, similarity)
-        for gallery in galleries
-    ]
-    per_fold = tuple(retrieval_metrics(*pair) for pair in ranks)
-    metrics = {name: sum(fold[name] for fold in per_fold) / len(per_fold) for name in per_fold[0]}
-    metrics["rsum"] = recall_sum(metrics)
-    return Evaluation(
-        metrics,
-        _describe(protocol, size, total, [len(search) for _, search in ranks], rerank),
-        torch.cat([annotation for annotation, _ in ranks]),
-        torch.cat([search for _, search in ranks]),
-        torch.cat([rows + at for (_, _, rows), at in zip(galleries, starts, strict=True)]),
-        per_fold,
+    rank = rank_answers if rerank is None else rerank.rank
+    every = any(metric.every_answer for metric in metrics)
+    both = [rank(*gallery, similarity, every=every, verbose=verbose) for gallery in galleries]
+    per_fold = tuple(retrieval_metrics(*pair, metrics) for pair in both)
+    figures = {name: sum(fold[name] for fold in per_fold) / len(per_fold) for name in per_fold[0]}
+    label = _describe(protocol, size, total, [len(search.image) for _, search in both], rerank)
+    annotation, search = (
+        join_answers(list(parts), list(starts)) for parts in zip(*both, strict=True)
     )
+    return Evaluation(with_rsum(figures), label, Ranks(annotation, search, label), per_fold)
 
 
 def _gallery(

@@ -4,67 +4,39 @@ from __future__ import annotations
 
 import os
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vse_exp.errors import UserError
+from vse_exp.evaluation.answers import Answers, Ranks
 from vse_exp.files import atomic_path
 
 if TYPE_CHECKING:
     from vse_exp.evaluation.protocols import Evaluation
 
 KEYS = ("annotation_ranks", "search_ranks", "caption_image")
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """0-based ranks int64: of images (n_images,) and of captions (n_captions,), and their map."""
-
-    annotation: np.ndarray
-    search: np.ndarray
-    caption_image: np.ndarray
-    protocol: str = ""
-
-    @classmethod
-    def of(cls, evaluation: Evaluation) -> Ranks:
-        """Those of an evaluation."""
-        return cls(
-            evaluation.annotation_ranks.numpy(),
-            evaluation.search_ranks.numpy(),
-            evaluation.caption_image.numpy(),
-            evaluation.protocol,
-        )
-
-    def __post_init__(self) -> None:
-        mapping, n_images = self.caption_image, len(self.annotation)
-        if len(self.search) != len(mapping):
-            raise UserError(
-                f"{len(self.search)} search ranks and a caption_image of {len(mapping)} rows do "
-                "not fit: both have one entry a caption."
-            )
-        counts = np.bincount(mapping, minlength=n_images) if mapping.min(initial=0) >= 0 else []
-        if not len(mapping) or len(counts) != n_images or not np.all(counts):
-            raise UserError(
-                f"caption_image does not map captions onto the {n_images} images that have "
-                "annotation ranks: write the ranks again with `python -m vse_exp.evaluate`."
-            )
+ANSWERS = ("wrong", "query", "image", "grade", "paired")
+"""What is kept of each direction where all right answers were ranked: `annotation_wrong` …"""
 
 
 def write_ranks(
     path: str | os.PathLike[str], evaluation: Evaluation, protocol: str | None = None
 ) -> None:
     """Write the ranks of an evaluation as `.npz`, with its protocol or the one given."""
+    ranks = evaluation.ranks
+    arrays: dict[str, Any] = {
+        "annotation_ranks": ranks.annotation.first,
+        "search_ranks": ranks.search.first,
+        "caption_image": ranks.search.image,
+        "protocol": np.array(evaluation.protocol if protocol is None else protocol),
+    }
+    if ranks.annotation.every:
+        for name, answers in (("annotation", ranks.annotation), ("search", ranks.search)):
+            arrays |= {f"{name}_{part}": getattr(answers, part) for part in ANSWERS}
     with atomic_path(Path(path).with_suffix(".npz")) as temporary:
-        np.savez(
-            temporary,
-            annotation_ranks=evaluation.annotation_ranks.numpy(),
-            search_ranks=evaluation.search_ranks.numpy(),
-            caption_image=evaluation.caption_image.numpy(),
-            protocol=np.array(evaluation.protocol if protocol is None else protocol),
-        )
+        np.savez(temporary, **arrays)
 
 
 def read_ranks(path: str | os.PathLike[str], split: str = "test") -> Ranks:
@@ -78,22 +50,44 @@ def read_ranks(path: str | os.PathLike[str], split: str = "test") -> Ranks:
         )
     try:
         with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            missing = [key for key in KEYS if key not in arrays.files]
-            if missing:
-                raise UserError(f"{file} holds no {', '.join(missing)}: it is no file of ranks.")
-            annotation, search, caption_image = (arrays[key] for key in KEYS)
-            protocol = str(arrays["protocol"]) if "protocol" in arrays.files else ""
+            found = {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is no complete .npz file of ranks: write it again.") from error
-    for key, array in zip(KEYS, (annotation, search, caption_image), strict=True):
-        if array.ndim != 1 or array.dtype.kind not in "iu":
+    every = "annotation_wrong" in found
+    names = [f"{side}_{part}" for side in ("annotation", "search") for part in ANSWERS]
+    for key in (*KEYS, *(names if every else ())):
+        if key not in found:
+            raise UserError(f"{file} holds no {key}: it is no file of ranks.")
+        if found[key].ndim != 1 or found[key].dtype.kind not in ("iufb" if key in names else "iu"):
             raise UserError(
-                f"{key} in {file} is {array.dtype} of shape {array.shape}, and should be whole "
-                "numbers in one dimension."
+                f"{key} in {file} is {found[key].dtype} of shape {found[key].shape}, and should be "
+                "whole numbers in one dimension."
             )
-    return Ranks(
-        annotation.astype(np.int64),
-        search.astype(np.int64),
-        caption_image.astype(np.int64),
-        protocol,
-    )
+    annotation, search, caption_image = (found[key].astype(np.int64) for key in KEYS)
+    protocol = str(found.get("protocol", ""))
+    if every:
+        both = [
+            Answers(**{part: found[f"{side}_{part}"] for part in ANSWERS}, every=True)
+            for side in ("annotation", "search")
+        ]
+        if all(answers.consistent() for answers in both):
+            return Ranks(both[0], both[1], protocol)
+        raise UserError(f"The right answers in {file} do not fit each other: write it again.")
+    _check_map(annotation, search, caption_image)
+    return Ranks(Answers.of_first(annotation), Answers.of_first(search, caption_image), protocol)
+
+
+def _check_map(annotation: np.ndarray, search: np.ndarray, caption_image: np.ndarray) -> None:
+    n_images = len(annotation)
+    if len(search) != len(caption_image):
+        raise UserError(
+            f"{len(search)} search ranks and a caption_image of {len(caption_image)} rows do not "
+            "fit: both have one entry a caption."
+        )
+    least = caption_image.min(initial=0)
+    counts = np.bincount(caption_image, minlength=n_images) if least >= 0 else []
+    if not len(caption_image) or len(counts) != n_images or not np.all(counts):
+        raise UserError(
+            f"caption_image does not map captions onto the {n_images} images that have annotation "
+            "ranks: write the ranks again with `python -m vse_exp.evaluate`."
+        )

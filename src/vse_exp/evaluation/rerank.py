@@ -9,15 +9,16 @@ query at a time does not have. Off by default: a label says what was done, besid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
+from vse_exp.evaluation.answers import Answers
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.neighbours import best_captions, best_images
-from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.similarity import find_similarity
 
 
@@ -49,19 +50,17 @@ class Rerank:
         """What is added to the scores of captions (n_captions,) and of images (n_images,)."""
         raise NotImplementedError
 
-    def ranks(
-        self, images: Tensor, captions: Tensor, caption_image: Tensor, similarity: str = "cosine"
-    ) -> tuple[Tensor, Tensor]:
-        """As `retrieval_ranks`, after re-ranking."""
-        caption_offset, image_offset = self.offsets(images, captions, similarity)
-        return retrieval_ranks(
-            images,
-            captions,
-            caption_image,
-            similarity,
-            caption_offset=caption_offset,
-            image_offset=image_offset,
-        )
+    def rank(
+        self,
+        images: Tensor,
+        captions: Tensor,
+        caption_image: Tensor,
+        similarity: str,
+        **options: Any,
+    ) -> tuple[Answers, Answers]:
+        """As `rank_answers`, after re-ranking."""
+        offsets = self.offsets(images, captions, similarity)
+        return rank_answers(images, captions, caption_image, similarity, offsets=offsets, **options)
 
     def _queries(self, images: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
         """The images and captions that act as queries."""
@@ -129,11 +128,16 @@ class QueryBank(InvertedSoftmax):
     def describe(self) -> str:
         return f"query-bank normalisation (dynamic, beta={self.beta:g})"
 
-    def ranks(
-        self, images: Tensor, captions: Tensor, caption_image: Tensor, similarity: str = "cosine"
-    ) -> tuple[Tensor, Tensor]:
-        plain = retrieval_ranks(images, captions, caption_image, similarity)
-        changed = super().ranks(images, captions, caption_image, similarity)
+    def rank(
+        self,
+        images: Tensor,
+        captions: Tensor,
+        caption_image: Tensor,
+        similarity: str,
+        **options: Any,
+    ) -> tuple[Answers, Answers]:
+        plain = rank_answers(images, captions, caption_image, similarity, **options)
+        changed = super().rank(images, captions, caption_image, similarity, **options)
         query_images, query_captions = self._queries(images, captions)
         hit_captions = best_captions(query_images, captions, 1, similarity)[1]
         hit_images = best_images(images, query_captions, 1, similarity)[1]
@@ -142,7 +146,7 @@ class QueryBank(InvertedSoftmax):
             torch.isin(best_images(images, captions, 1, similarity)[1][:, 0], hit_images),
         )
         annotation, search = (
-            torch.where(where.cpu(), after, before)
+            after.where(where.cpu().numpy(), before)
             for where, after, before in zip(active, changed, plain, strict=True)
         )
         return annotation, search

@@ -6,18 +6,19 @@ queries are pooled: under the protocol `folds` medians are over all folds, not a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.metrics import KEYS, RECALLS, retrieval_metrics
-from vse_exp.evaluation.rank_files import Ranks
+from vse_exp.evaluation.answers import Ranks
+from vse_exp.evaluation.metrics import STANDARD, Metric, retrieval_metrics, with_rsum
 
-FIGURES = (*KEYS, "rsum")
 AT_ONCE = 1 << 21
 """Resampled queries held at once."""
+Figures = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,26 @@ class Comparison:
 
 
 def bootstrap_intervals(
-    ranks: Ranks, n_resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+    ranks: Ranks,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    metrics: Sequence[Metric] = STANDARD,
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals (Efron 1979) of each figure over images drawn with replacement."""
     _check(n_resamples, confidence)
-    samples = [_weighted(ranks, drawn) for drawn in _draws(ranks, n_resamples, seed)]
-    return {
-        name: _interval(np.concatenate([one[name] for one in samples]), confidence)
-        for name in FIGURES
-    }
+    sample = _Sample(ranks, metrics)
+    drawn = _joined(sample.figures(weights) for weights in _draws(ranks, n_resamples, seed))
+    return {name: _interval(values, confidence) for name, values in drawn.items()}
 
 
 def compare_ranks(
-    a: Ranks, b: Ranks, n_resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+    a: Ranks,
+    b: Ranks,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    metrics: Sequence[Metric] = STANDARD,
 ) -> dict[str, Comparison]:
     """Compare two runs on the same images and captions, figure by figure.
 
@@ -61,31 +69,77 @@ def compare_ranks(
     one counted in, whose difference is at least as large.
     """
     _check(n_resamples, confidence)
-    if not np.array_equal(a.caption_image, b.caption_image):
-        raise UserError(
-            f"The two runs were not ranked on the same queries ({a.protocol or 'a'}; "
-            f"{b.protocol or 'b'}): evaluate both on one split under one protocol."
-        )
-    observed_a = retrieval_metrics(a.annotation, a.search)
-    observed_b = retrieval_metrics(b.annotation, b.search)
-    boot: list[dict[str, np.ndarray]] = []
-    for drawn in _draws(a, n_resamples, seed):
-        of_a, of_b = _weighted(a, drawn), _weighted(b, drawn)
-        boot.append({name: of_b[name] - of_a[name] for name in FIGURES})
-    changed = [
-        {name: np.abs(second[name] - first[name]) for name in FIGURES}
-        for first, second in _exchanges(a, b, n_resamples, seed + 1)
-    ]
+    for one, other in ((a.annotation, b.annotation), (a.search, b.search)):
+        if not np.array_equal(one.image, other.image):
+            raise UserError(
+                f"The two runs were not ranked on the same queries ({a.protocol or 'a'}; "
+                f"{b.protocol or 'b'}): evaluate both on one split under one protocol."
+            )
+    observed_a, observed_b = (retrieval_metrics(r.annotation, r.search, metrics) for r in (a, b))
+    of_a, of_b = _Sample(a, metrics), _Sample(b, metrics)
+    boot = _joined(
+        _difference(of_b.figures(weights), of_a.figures(weights))
+        for weights in _draws(a, n_resamples, seed)
+    )
+    changed = _joined(
+        _difference(of_b.figures(kept, of_a), of_a.figures(kept, of_b))
+        for kept in _exchanges(a, n_resamples, seed + 1)
+    )
     result = {}
-    for name in FIGURES:
-        low, high = _interval(np.concatenate([one[name] for one in boot]), confidence)
-        differences = np.concatenate([one[name] for one in changed])
-        actual = abs(observed_b[name] - observed_a[name])
+    for name, actual in _difference(observed_b, observed_a).items():
         # figures are sums of floats: equal differences may differ in the last digits
-        as_large = int((differences >= actual - 1e-9).sum())
+        as_large = int((np.abs(changed[name]) >= abs(actual) - 1e-9).sum())
         p = (1 + as_large) / (1 + n_resamples)
-        result[name] = Comparison(observed_a[name], observed_b[name], low, high, p)
+        interval = _interval(boot[name], confidence)
+        result[name] = Comparison(observed_a[name], observed_b[name], *interval, p)
     return result
+
+
+class _Sample:
+    """Values of all queries, ready to be averaged with a weight an image."""
+
+    def __init__(self, ranks: Ranks, metrics: Sequence[Metric]) -> None:
+        self.parts = [
+            (f"{letter}{metric.name}", metric, metric.values(answers), answers.image)
+            for letter, answers in (("a", ranks.annotation), ("s", ranks.search))
+            for metric in metrics
+        ]
+        n, means = ranks.n_images, [part for part in self.parts if not part[1].median]
+        # of each mean its sum and its number of queries, by image
+        sums = [np.bincount(image, values, minlength=n) for _, _, values, image in means]
+        numbers = [np.bincount(image, minlength=n) for _, _, _, image in means]
+        self.sums = np.array([*sums, *numbers], np.float64).reshape(2 * len(means), n)
+
+    def figures(self, weights: np.ndarray, other: _Sample | None = None) -> Figures:
+        """Figures (some,) where each image counts `weights` (n_images, some) times.
+
+        `other`: a run that has what is left of one query an image where weights are 0 or 1.
+        """
+        totals = self.sums @ weights
+        if other is not None:
+            totals += other.sums.sum(1, keepdims=True) - other.sums @ weights
+        means = iter(totals[: len(totals) // 2] / totals[len(totals) // 2 :])
+        found = {}
+        for index, (name, metric, values, image) in enumerate(self.parts):
+            if not metric.median:
+                average = next(means)
+            elif other is None:
+                average = _weighted_median(values, image, weights)
+            else:
+                pooled = np.concatenate([values, other.parts[index][2]])
+                of_both = np.concatenate([image, image + len(weights)])
+                average = _weighted_median(pooled, of_both, np.concatenate([weights, 1 - weights]))
+            found[name] = metric.summary(average)
+        return with_rsum(found)
+
+
+def _joined(parts: Iterable[Figures]) -> Figures:
+    every = list(parts)
+    return {name: np.concatenate([part[name] for part in every]) for name in every[0]}
+
+
+def _difference(b: dict[str, Any], a: dict[str, Any]) -> dict[str, Any]:
+    return {name: b[name] - a[name] for name in b}
 
 
 def _check(n_resamples: int, confidence: float) -> None:
@@ -97,79 +151,51 @@ def _check(n_resamples: int, confidence: float) -> None:
 
 
 def _draws(ranks: Ranks, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each image is drawn: int64 (some, n_images), n_resamples rows in all."""
-    random, n = np.random.default_rng(seed), len(ranks.annotation)
+    """How often each image is drawn: float64 (n_images, some), n_resamples columns in all."""
+    random, n = np.random.default_rng(seed), ranks.n_images
     for some in _portions(ranks, n_resamples):
-        drawn = random.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n)
+        drawn = random.integers(n, size=(some, n), dtype=np.int32)
+        drawn += n * np.arange(some, dtype=np.int32)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n)
+        yield np.ascontiguousarray(counts.T, np.float64)
 
 
-def _exchanges(
-    a: Ranks, b: Ranks, n_resamples: int, seed: int
-) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """Figures (some,) of the two runs after images changed hands at random."""
-    random, n = np.random.default_rng(seed), len(a.annotation)
-    for some in _portions(a, n_resamples):
-        swapped = random.random((some, n)) < 0.5
-        of_captions = swapped[:, a.caption_image]
-        yield (
-            _plain(
-                np.where(swapped, b.annotation, a.annotation),
-                np.where(of_captions, b.search, a.search),
-            ),
-            _plain(
-                np.where(swapped, a.annotation, b.annotation),
-                np.where(of_captions, a.search, b.search),
-            ),
-        )
+def _exchanges(ranks: Ranks, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """1 for an image that stays, 0 for one that changes hands: float64 (n_images, some)."""
+    random, n = np.random.default_rng(seed), ranks.n_images
+    for some in _portions(ranks, n_resamples):
+        yield np.ascontiguousarray((random.random((some, n)) >= 0.5).T, np.float64)
 
 
 def _portions(ranks: Ranks, n_resamples: int) -> list[int]:
-    step = max(1, AT_ONCE // len(ranks.search))
+    step = max(1, AT_ONCE // len(ranks.search.image))
     return [min(step, n_resamples - start) for start in range(0, n_resamples, step)]
 
 
-def _plain(annotation: np.ndarray, search: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures (some,) of ranks (some, n_images) and (some, n_captions)."""
-    figures: dict[str, np.ndarray] = {}
-    for letter, ranks in (("a", annotation), ("s", search)):
-        figures |= {f"{letter}R@{k}": 100 * (ranks < k).mean(1) for k in RECALLS}
-        figures[f"{letter}Medr"] = np.floor(np.median(ranks, axis=1)) + 1
-        figures[f"{letter}Meanr"] = ranks.mean(1) + 1
-    return figures | {"rsum": _recall_sum(figures)}
+def _weighted_median(
+    values: np.ndarray, image: np.ndarray, weights: np.ndarray, share: float = 0.0
+) -> np.ndarray:
+    """Medians (some,) of `values` (n,), each repeated as `weights` (n_images, some) has its image.
 
-
-def _weighted(ranks: Ranks, drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures (some,) where each image, with its captions, counts as often as it was drawn."""
-    figures: dict[str, np.ndarray] = {}
-    own = np.arange(len(ranks.annotation))
-    for letter, values, image in (
-        ("a", ranks.annotation, own),
-        ("s", ranks.search, ranks.caption_image),
-    ):
-        hits = [np.bincount(image, values < k, minlength=len(own)) for k in RECALLS]
-        sums = np.bincount(image, values, minlength=len(own))
-        queries = np.bincount(image, minlength=len(own))
-        *found, total, n_queries = (drawn @ np.stack([*hits, sums, queries], 1)).T
-        figures |= {
-            f"{letter}R@{k}": 100 * hit / n_queries for k, hit in zip(RECALLS, found, strict=True)
-        }
-        figures[f"{letter}Medr"] = np.floor(_weighted_median(values, drawn, image)) + 1
-        figures[f"{letter}Meanr"] = total / n_queries + 1
-    return figures | {"rsum": _recall_sum(figures)}
-
-
-def _weighted_median(values: np.ndarray, drawn: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Medians (some,) of `values`, each repeated as often as its image was `drawn`."""
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(drawn[:, image[order]], axis=1)
-    total = reached[:, -1:]
-    lower, upper = ((reached <= at).sum(1) for at in ((total - 1) // 2, total // 2))
-    return (values[order][lower] + values[order][upper]) / 2
-
-
-def _recall_sum(figures: dict[str, np.ndarray]) -> np.ndarray:
-    return np.sum([figures[f"{letter}R@{k}"] for letter in "as" for k in RECALLS], axis=0)
+    Only the middle `share` of the values is sorted for each column, and all of them where some
+    median lies outside it; 0: six standard deviations of a drawn share.
+    """
+    share = share or 6 / len(weights) ** 0.5
+    limits = np.clip([0.5 - share / 2, 0.5 + share / 2], 0, 1)
+    low, high = np.quantile(values, limits, method="nearest")
+    rows = np.flatnonzero((values >= low) & (values <= high))
+    rows = rows[np.argsort(values[rows], kind="stable")]
+    middle = values[rows]
+    firsts = np.flatnonzero(np.diff(middle, prepend=low - 1))
+    counts = [np.bincount(image[some], minlength=len(weights)) for some in (values < low, ...)]
+    below, total = np.array(counts, np.float64) @ weights
+    reached = below + np.cumsum(np.add.reduceat(weights[image[rows]], firsts, axis=0), axis=0)
+    middles = (total - 1) // 2, total // 2
+    if share < 1 and ((middles[0] < below) | (middles[1] >= reached[-1])).any():
+        return _weighted_median(values, image, weights, share=1)
+    lower, upper = ((reached <= at).sum(0) for at in middles)
+    distinct = middle[firsts]
+    return (distinct[lower] + distinct[upper]) / 2
 
 
 def _interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
 from vse_exp.errors import UserError
-from vse_exp.evaluation.metric import RetrievalMetric
 from vse_exp.evaluation.protocols import Evaluation
+from vse_exp.evaluation.torchmetric import RetrievalMetric
 from vse_exp.losses import encode_in_chunks
 from vse_exp.models.backbone import BackboneImageEncoder
 from vse_exp.models.bow import BagOfWords

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.metric import RetrievalMetric
 from vse_exp.evaluation.metrics import retrieval_metrics
 from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.torchmetric import RetrievalMetric
 
 
 def problem() -> tuple[Tensor, Tensor, Tensor]:

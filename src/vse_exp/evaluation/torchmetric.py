@@ -8,9 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.metrics import retrieval_metrics
-from vse_exp.evaluation.protocols import Evaluation
-from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 
 STATES = {
     "image_rows": torch.float32,
@@ -107,12 +105,8 @@ class RetrievalMetric(Metric):
                 f"Captions of image {missing} were evaluated without it: give all images and all "
                 "captions of a split."
             )
-        annotation, search = retrieval_ranks(images, captions, mapping, self.similarity)
-        metrics = retrieval_metrics(annotation, search)
-        self.evaluation = Evaluation(
-            metrics, "full gallery", annotation.cpu(), search.cpu(), mapping.cpu()
-        )
-        return metrics
+        self.evaluation = evaluate_embeddings(images, captions, mapping, similarity=self.similarity)
+        return self.evaluation.metrics
 
 
 def _distinct(ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What README and experiment files tell is what results/f8k_runs.csv holds."""
+"""What README, documentation and experiment files tell is what results/f8k_runs.csv holds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ BY_RECIPE = [str(RUNS), "--group", "experiment", "--group", "model.encoder"]
 SHOWN = "dev.rsum,test.rsum,test.aR@1,test.aR@10,test.sR@1,test.sR@10,parameters,seconds"
 
 
-def test_the_readme_s_table(tmp_path):
+def test_the_tables(tmp_path):
     assert main([*BY_RECIPE, "--columns", SHOWN, "--markdown", str(tmp_path / "t.md")]) == 0
-    text = (PROJECT / "README.md").read_text()
-    assert (tmp_path / "t.md").read_text() in text
+    table = (tmp_path / "t.md").read_text()
+    text = (PROJECT / "docs/results.md").read_text()
+    assert table in text
+    readme = (PROJECT / "README.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(readme) if line.startswith("| experiment |"))
+    shown = readme[start : readme.index("", start)]
+    assert len(shown) == 8
+    assert set(shown) <= set(table.splitlines())
     assert f"--group experiment --group model.encoder --columns {SHOWN}" in text
 
 

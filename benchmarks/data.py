@@ -29,8 +29,9 @@ import torch
 from benchmarks.encoders import BATCH, Step, build, flickr8k_captions
 from benchmarks.machine import status
 from vse_exp.data.buckets import LengthBuckets
-from vse_exp.data.layouts import find_files, load_split
+from vse_exp.data.layouts import load_split
 from vse_exp.data.loading import pair_loader
+from vse_exp.split_files import SplitFiles
 from vse_exp.text.vocabulary import Vocabulary
 
 SIZES = {"quick": (200, 1000), "f8k": (6000, 30_000), "f30k": (29_000, 145_000)}
@@ -111,7 +112,7 @@ def write_set(root: Path, images: int, captions: int, whole: bool = False) -> No
 
 
 def _measure(folder: str, size: str, workers: list[int], batches: int) -> dict[str, Any]:
-    files = find_files(folder, "speed", "train")
+    files = SplitFiles.find(folder, "speed", "train")
     started = time.process_time()
     _read(files.captions, files.features)
     read = time.process_time() - started

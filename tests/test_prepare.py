@@ -12,8 +12,8 @@ from PIL import Image
 from vse_exp import extract, prepare
 from vse_exp.cli import config_dir
 from vse_exp.data import load_split
-from vse_exp.data.layouts import find_files
 from vse_exp.errors import UserError
+from vse_exp.split_files import SplitFiles
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_from_raw_files_to_a_split_that_trains(captions, photos, tmp_path):
     run(f"images={photos}", f"output={tmp_path}/all.npy", *net, verb="extract")
     rows = np.load(tmp_path / "all.npy")
     for name in ("train", "dev", "test"):
-        split = load_split(find_files(data, "mine", name), name)
+        split = load_split(SplitFiles.find(data, "mine", name), name)
         assert split.image_names is not None
         for caption, row in zip(split.captions, split.caption_image, strict=True):
             number = int(caption.split()[1].rstrip(","))

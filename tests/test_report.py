@@ -15,7 +15,7 @@ from PIL import Image
 
 from browser import dump_dom
 from conftest import WORDS, random_features
-from vse_exp.data.layouts import Split, find_files, load_split
+from vse_exp.data.layouts import Split, load_split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.evaluator import embed_split
 from vse_exp.models.checkpoint import save_model
@@ -25,6 +25,7 @@ from vse_exp.pages.histogram import rank_counts
 from vse_exp.pages.report import write_report
 from vse_exp.report import main
 from vse_exp.retrieval.pictures import open_thumbnails
+from vse_exp.split_files import SplitFiles
 from vse_exp.text.vocabulary import Vocabulary
 
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)> & \u2028"
@@ -47,7 +48,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     (folder / "images").mkdir()
     for row in range(0, IMAGES, 2):  # every other picture is missing
         Image.new("RGB", (300, 200), (row, 90, 120)).save(folder / "images" / names[row])
-    return load_split(find_files(folder.parent, "tiny", "test"), "test")
+    return load_split(SplitFiles.find(folder.parent, "tiny", "test"), "test")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_equal_captions_are_not_held_against_each_other(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "test_caps.txt").write_text("a dog\n" * 6)
     np.save(folder / "test_ims.npy", random_features(3))
-    split = load_split(find_files(tmp_path, "same", "test"), "test", captions_per_image=2)
+    split = load_split(SplitFiles.find(tmp_path, "same", "test"), "test", captions_per_image=2)
     config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 12})
     model = VSE(config, Vocabulary.build(split.captions)).eval()
     write_report(tmp_path / "report", [model], split, source="same", about="", thumbnails=None)

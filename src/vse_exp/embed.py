@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
 
 from vse_exp.cli import hydra_entry
 from vse_exp.errors import UserError
-from vse_exp.files import atomic_path
+from vse_exp.files import write_rows
+from vse_exp.images.rows import require_finite
 from vse_exp.progress import progress
 
 if TYPE_CHECKING:
@@ -108,9 +110,7 @@ def _feature_blocks(paths: Iterable[Path], size: int, normalize: bool) -> Iterat
         array = _vectors(path)
         for start in range(0, len(array), size):
             block = np.array(array[start : start + size], dtype=np.float32)
-            bad = np.flatnonzero(~np.isfinite(block.reshape(len(block), -1)).all(1))
-            if len(bad):
-                raise UserError(f"{path} row {start + bad[0]} holds NaN or Inf: mend that row.")
+            require_finite(torch.from_numpy(block), str(path), start)
             if normalize:
                 block /= np.maximum(np.linalg.norm(block, axis=-1, keepdims=True), 1e-12)
             if gathered and block.shape[1:] != gathered[0].shape[1:]:
@@ -130,19 +130,19 @@ def _write(path: Path, count: int, dim: int, blocks: Iterator[np.ndarray], what:
     """Write `count` rows to a `.npy` file as they come; nothing is left if one fails."""
     if count == 0:
         raise UserError(f"There are no {what} to embed.")
-    header = {"descr": "<f4", "fortran_order": False, "shape": (count, dim)}
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as file,
-        progress(f"embedding {what}", what) as update,
-    ):
-        np.lib.format.write_array_header_1_0(file, header)
-        done = 0
-        for block in blocks:
-            update(done, count)
-            file.write(np.ascontiguousarray(block, dtype="<f4").data)
-            done += len(block)
+    with progress(f"embedding {what}", what) as update:
+        write_rows(path, (count, dim), np.dtype("<f4"), _watched(blocks, count, update))
+
+
+def _watched(
+    blocks: Iterator[np.ndarray], count: int, update: Callable[[int, int], None]
+) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
         update(done, count)
+        yield block
+        done += len(block)
+    update(done, count)
 
 
 if __name__ == "__main__":

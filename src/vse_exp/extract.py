@@ -16,9 +16,9 @@ from vse_exp.errors import Interrupted, UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
 from vse_exp.images.extraction import Extraction, Settings, extract_features
-from vse_exp.images.provenance import FeatureFiles
 from vse_exp.images.sources import open_pictures
 from vse_exp.progress import progress
+from vse_exp.split_files import SplitFiles
 
 
 @hydra_entry("extract")
@@ -63,7 +63,7 @@ def run(cfg: DictConfig) -> list[Extraction]:
 def _extract(
     cfg: DictConfig, backbone: Backbone, output: Path, settings: Settings, device: torch.device
 ) -> Extraction:
-    files = FeatureFiles(output)
+    files = SplitFiles.of_features(output)
     given = Path(cfg.list) if cfg.list is not None else None
     pictures = open_pictures(
         cfg.images, names_to_follow(files, given), column=cfg.column, root=cfg.root

@@ -12,7 +12,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 from vse_exp.errors import UserError
 
@@ -127,10 +129,10 @@ def _is_special(path: Path) -> bool:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically."""
-    write_texts({path: text})
+    write_texts({Path(path): text})
 
 
-def write_texts(texts: Mapping[str | os.PathLike[str], str]) -> None:
+def write_texts(texts: Mapping[Path, str]) -> None:
     """Write several text files by path: all of them, or (on a full disk) none."""
     with ExitStack() as whole:
         for path, text in texts.items():
@@ -144,6 +146,29 @@ def write_texts(texts: Mapping[str | os.PathLike[str], str]) -> None:
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write `content` as indented JSON to `path` atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_rows(
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    blocks: Iterable[np.ndarray],
+) -> None:
+    """Write a `.npy` file of `shape` as its rows come, atomically.
+
+    Through a handle: a full disk is an error there, and a crash in a memory map.
+    """
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        write_header(file, shape, dtype)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
+
+
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Begin a `.npy` file."""
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def as_lines(lines: Iterable[str]) -> str:

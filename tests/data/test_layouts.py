@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from conftest import random_captions, random_features
-from vse_exp.data.layouts import Split, find_files, given_files, load_split
+from vse_exp.data.layouts import Split, load_split
 from vse_exp.errors import UserError
 from vse_exp.images.features import ImageFeatures, check_rows
+from vse_exp.split_files import SplitFiles
 
 
 def write(
@@ -26,7 +27,7 @@ def write(
 
 
 def read(root: Path, name: str = "d", split: str = "train", **options) -> Split:
-    return load_split(find_files(root, name, split), split, **options)
+    return load_split(SplitFiles.find(root, name, split), split, **options)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -69,12 +70,14 @@ def test_any_number_of_captions_by_name(tmp_path):
 def test_files_by_keys(tmp_path):
     write(tmp_path, "x", random_captions(6), random_features(3))
     keys = {"captions": str(tmp_path / "x_caps.txt"), "features": str(tmp_path / "x_ims.npy")}
-    split = load_split(given_files(keys, "dev"), "dev")
+    split = load_split(SplitFiles.named(keys, "dev"), "dev")
     assert len(split.captions) == 6
-    with pytest.raises(UserError, match=r"data.files.dev.features is not set"):
-        given_files({"captions": keys["captions"], "features": None}, "dev")
+    beside = SplitFiles.named({"captions": keys["captions"], "features": None}, "dev")
+    assert beside.features == tmp_path / "x_ims.npy"
+    with pytest.raises(UserError, match=r"data.files.dev.captions is not set"):
+        SplitFiles.named({"features": keys["features"]}, "dev")
     with pytest.raises(UserError, match=r"No file nowhere.npy \(data.files.dev.features\)"):
-        given_files({**keys, "features": "nowhere.npy"}, "dev")
+        SplitFiles.named({**keys, "features": "nowhere.npy"}, "dev")
 
 
 def test_region_features(tmp_path):
@@ -165,7 +168,7 @@ def test_captions_per_image_settles_and_is_checked(tmp_path):
 
 
 def test_real_flickr8k(real_data):
-    split = load_split(find_files(real_data, "f8k", "dev"), "dev")
+    split = load_split(SplitFiles.find(real_data, "f8k", "dev"), "dev")
     assert (len(split.captions), split.image_features.shape) == (5000, (1000, 1280))
     assert split.unit_norm
     assert split.image_names is not None

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from vse_exp.data.buckets import LengthBuckets
-from vse_exp.data.layouts import Split, SplitFiles
+from vse_exp.data.layouts import Split
 from vse_exp.data.loading import pair_loader
-from vse_exp.data.pictures import Augmentation, PictureRows
+from vse_exp.data.scenes.drawn import DrawnPictures
 from vse_exp.data.scenes.sampling import scene_name
+from vse_exp.images.augmentation import Augmentation
+from vse_exp.images.pictures import PictureRows
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.split_files import SplitFiles
 from vse_exp.text.vocabulary import Vocabulary
 
 IMAGES, EACH = 6, 5
@@ -22,9 +25,9 @@ IMAGES, EACH = 6, 5
 @pytest.fixture(scope="module")
 def split(tmp_path_factory) -> Split:
     names = [scene_name(0, "train", number) for number in range(IMAGES)]
-    rows = PictureRows.open("scenes", names, Preprocessing(resize=16, crop=16))
+    rows = PictureRows.open(DrawnPictures(names), Preprocessing(resize=16, crop=16))
     captions = [f"a red star {number}" for number in range(IMAGES * EACH)]
-    files = SplitFiles(*[tmp_path_factory.mktemp("none")] * 3)
+    files = SplitFiles(tmp_path_factory.mktemp("none") / "none")
     return Split("train", captions, np.arange(IMAGES * EACH) // EACH, rows, names, files, True)
 
 

@@ -10,8 +10,9 @@ import pytest
 from vse_exp.errors import UserError
 from vse_exp.images.encoding import backbone_of
 from vse_exp.images.extraction import Settings, extract_features
-from vse_exp.images.provenance import FeatureFiles, check_compatible, read_provenance
+from vse_exp.images.provenance import check_compatible, read_provenance
 from vse_exp.images.sources import open_pictures
+from vse_exp.split_files import SplitFiles
 
 RECORD = {
     "backbone": "resnet50",
@@ -25,12 +26,12 @@ RECORD = {
 
 
 def test_names_of_files():
-    of_split = FeatureFiles(Path("d/f8k_train_ims.npy"))
+    of_split = SplitFiles.of_features(Path("d/f8k_train_ims.npy"))
     assert of_split.images == Path("d/f8k_train_images.txt")
     assert of_split.captions == Path("d/f8k_train_caps.txt")
     assert of_split.caption_ids == Path("d/f8k_train_caption_ids.txt")
     assert of_split.provenance == Path("d/f8k_train_features.json")
-    assert FeatureFiles(Path("d/feats.npy")).skipped == Path("d/feats_skipped.csv")
+    assert SplitFiles.of_features(Path("d/feats.npy")).skipped == Path("d/feats_skipped.csv")
 
 
 def test_equal_and_unknown_records_fit():
@@ -57,7 +58,7 @@ def test_differences_are_told(change, told):
 def test_reading(tmp_path):
     features = tmp_path / "x_ims.npy"
     assert read_provenance(features) is None
-    record = FeatureFiles(features).provenance
+    record = SplitFiles.of_features(features).provenance
     record.write_text(json.dumps(RECORD))
     assert read_provenance(features) == RECORD
     for content in ("{", "[]", "{}"):

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from vse_exp.data.pictures import PictureRows
 from vse_exp.errors import UserError
 from vse_exp.images.encoding import picture_features
+from vse_exp.images.pictures import PictureRows
+from vse_exp.images.sources import open_pictures
 from vse_exp.models.backbone import BackboneImageEncoder, SmallCNN, build_trunk, load_trunk
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.image import ImageEncoder
@@ -136,8 +137,8 @@ def test_features_are_those_of_extraction(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / name)
     model = encoder(None).eval()
-    rows = PictureRows.open(tmp_path, names, model.preprocessing)
-    blocks = torch.cat(list(model.feature_blocks(rows.blocks(2))))
+    rows = PictureRows.open(open_pictures(tmp_path, names), model.preprocessing)
+    blocks = torch.cat(list(model.feature_blocks(rows.blocks())))
     extracted = picture_features(
         build_backbone(NET, "random", SMALL), [tmp_path / name for name in names]
     )

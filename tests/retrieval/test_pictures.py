@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vse_exp.data.picture_splits import find_pictures
 from vse_exp.data.scenes.sampling import scene_name
 from vse_exp.retrieval.pictures import THUMBNAIL, open_thumbnails
+from vse_exp.split_files import SplitFiles
 
 
 def png(width: int = 400, height: int = 100, mode: str = "RGB") -> bytes:
@@ -74,10 +74,10 @@ def test_nothing_at_hand(folder: Path) -> None:
 
 
 def test_beside_a_data_set(tmp_path: Path) -> None:
-    assert find_pictures(tmp_path, "f8k", "test") is None
+    files = SplitFiles(tmp_path / "f8k" / "f8k_test")
+    assert files.find_pictures("test") is None
     (tmp_path / "f8k" / "images").mkdir(parents=True)
-    assert find_pictures(tmp_path, "f8k", "test") == str(tmp_path / "f8k" / "images")
+    assert files.find_pictures("test") == str(tmp_path / "f8k" / "images")
     (tmp_path / "f8k" / "images_test.tar").touch()
-    assert find_pictures(tmp_path, "f8k", "test") == str(tmp_path / "f8k" / "images_test.tar")
-    assert find_pictures(tmp_path, "f8k", "dev") == str(tmp_path / "f8k" / "images")
-    assert find_pictures(tmp_path, "scenes", "test") == "scenes"
+    assert files.find_pictures("test") == str(tmp_path / "f8k" / "images_test.tar")
+    assert files.find_pictures("dev") == str(tmp_path / "f8k" / "images")

@@ -21,10 +21,10 @@ from vse_exp.data.loading import (
     load_split_from_config,
     pair_loader,
 )
-from vse_exp.data.pictures import Augmentation, PictureRows
 from vse_exp.errors import UserError
+from vse_exp.images.augmentation import Augmentation
 from vse_exp.images.preprocessing import Preprocessing
-from vse_exp.images.provenance import feature_record, require_compatible
+from vse_exp.images.provenance import require_compatible
 from vse_exp.text.subwords import SubwordVocabulary
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
@@ -67,10 +67,10 @@ class RetrievalDataModule(LightningDataModule):
                     split.files.features,
                 )
             self._splits[name] = split
-            if name != "train" and self._preprocessing is None:
+            if name != "train":
                 require_compatible(
                     self.provenance,
-                    feature_record(split.files.features),
+                    split.provenance,
                     bool(self.config["allow_feature_mismatch"]),
                     "data.allow_feature_mismatch",
                 )
@@ -79,8 +79,7 @@ class RetrievalDataModule(LightningDataModule):
     @cached_property
     def provenance(self) -> dict[str, Any] | None:
         """How the training images' features were made; None where not known, and for pictures."""
-        features = self.split("train").files.features
-        return feature_record(features) if self._preprocessing is None else None
+        return self.split("train").provenance
 
     @property
     def vocabulary(self) -> Vocabulary | SubwordVocabulary:
@@ -116,10 +115,9 @@ class RetrievalDataModule(LightningDataModule):
         if self.trainer is not None:
             # the number of batches may differ between epochs (captions_per_epoch)
             sampler.set_epoch(self.trainer.current_epoch)
-        if isinstance(split.image_features, PictureRows):
-            augmentation = Augmentation(**self.config["augmentation"])
-            seen = split.image_features.training(augmentation, self.seed)
-            split = replace(split, image_features=seen)
+        augmentation = Augmentation(**self.config["augmentation"])
+        seen = split.image_features.training(augmentation, self.seed)
+        split = replace(split, image_features=seen)
         self._train_loader = pair_loader(split, captions, sampler, self.config["num_workers"])
         if self._resume_at is not None:
             self._train_loader.load_state_dict(self._resume_at)

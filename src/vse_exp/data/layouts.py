@@ -1,19 +1,16 @@
-"""Reading a split of captions and image features, whichever of the known layouts lies on disk.
+"""Reading a split of captions and images, whichever of the known layouts lies on disk.
 
-- the original's `{root}/{name}/{name}_{split}_caps.txt` and `_ims.npy`, each image's row repeated
-  for its captions (the repeats are verified and kept once), or one row an image;
-- VSE++'s `{root}/{name}_precomp/{split}_caps.txt` and `_ims.npy` (or `{root}/{name}/…`);
-- either with an `_images.txt` beside: a file name an image, or a file name a caption, which admits
-  any number of captions an image; and, for COCO, a `_caption_ids.txt`.
+Rows of features are one an image, or each image's row is repeated for its captions (the original's;
+the repeats are verified and kept once). An `_images.txt` beside has a file name an image, or one a
+caption, which admits any number of captions an image.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -26,24 +23,12 @@ from vse_exp.images.features import (
     open_features,
     row_chunks,
 )
-
-if TYPE_CHECKING:
-    from vse_exp.data.pictures import PictureRows
-
-
-@dataclass(frozen=True)
-class SplitFiles:
-    """Where the parts of one split lie; `images` (names) may be absent."""
-
-    captions: Path
-    features: Path
-    images: Path | None
-
-    @property
-    def caption_ids(self) -> Path:
-        """Where COCO's annotation id of each caption stands, a line each; may be absent."""
-        stem = self.captions.name.removesuffix("_caps.txt").removesuffix(".txt")
-        return self.captions.with_name(f"{stem}_caption_ids.txt")
+from vse_exp.images.pictures import PictureRows
+from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.provenance import feature_record
+from vse_exp.images.rows import Images
+from vse_exp.images.sources import Pictures, open_pictures
+from vse_exp.split_files import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -58,51 +43,19 @@ class Split:
     name: str
     captions: list[str]
     caption_image: np.ndarray
-    image_features: ImageFeatures | PictureRows
+    image_features: Images
     image_names: list[str] | None
     files: SplitFiles
     unit_norm: bool
+    pictures: str | None = None
+    """Where the pictures lie (`scenes`: the program draws them); None: not known."""
 
-
-def find_files(root: str | os.PathLike[str], name: str, split: str) -> SplitFiles:
-    """The files of a split in the first layout that is there. UserError says where it looked."""
-    root = Path(root)
-    stems = [root / name / f"{name}_{split}", root / f"{name}_precomp" / split, root / name / split]
-    for stem in stems:
-        captions = stem.with_name(stem.name + "_caps.txt")
-        if captions.is_file():
-            images = stem.with_name(stem.name + "_images.txt")
-            return SplitFiles(
-                captions,
-                stem.with_name(stem.name + "_ims.npy"),
-                images if images.is_file() else None,
-            )
-    looked = ", ".join(f"{stem}_caps.txt" for stem in stems)
-    raise UserError(
-        f"No {split} split of data set {name!r} (looked for {looked}): set VSE_DATA_DIR or "
-        "paths.data_dir to the folder that holds it, or make it with `python -m vse_exp.prepare` "
-        "(captions) and `python -m vse_exp.extract` (image features)."
-    )
-
-
-def given_files(
-    files: Mapping[str, str | None], split: str, images_from: str = "features"
-) -> SplitFiles:
-    """The files of a split named by keys: `captions`, `features` and, at will, `images`; where
-    `images_from` is `images` (names of pictures), that and not `features`."""
-    for key in ("captions", images_from):
-        if not files.get(key):
-            raise UserError(f"data.files.{split}.{key} is not set: give the path of that file.")
-        if not Path(str(files[key])).is_file():
-            raise UserError(f"No file {files[key]} (data.files.{split}.{key}): correct the path.")
-    images = files.get("images")
-    if images and not Path(images).is_file():
-        raise UserError(f"No file {images} (data.files.{split}.images): correct the path.")
-    return SplitFiles(
-        Path(str(files["captions"])),
-        Path(str(files.get("features"))),
-        Path(images) if images else None,
-    )
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """How the features were made; None where that is not recorded, and for pictures."""
+        if self.image_features.preprocessing is not None:
+            return None
+        return feature_record(self.files.features)
 
 
 def load_split(
@@ -111,6 +64,7 @@ def load_split(
     captions_per_image: int | None = None,
     normalize: bool = False,
     in_memory: bool = False,
+    pictures: str | None = None,
 ) -> Split:
     """Read and check one split.
 
@@ -121,7 +75,7 @@ def load_split(
     captions = read_lines(files.captions)
     array = open_features(files.features)
     unit_norm = check_rows(array, files.features)
-    names = read_lines(files.images) if files.images else None
+    names = read_lines(files.images) if os.path.isfile(files.images) else None
     if names is not None and len(names) == len(captions) and len(array) != len(captions):
         names, caption_image = _map_by_name(names, array, files)
         repeats = 1
@@ -132,7 +86,47 @@ def load_split(
     features = ImageFeatures(array, repeats, normalize)
     if in_memory:
         features = features.load()
-    return Split(split, captions, caption_image, features, names, files, unit_norm)
+    return Split(split, captions, caption_image, features, names, files, unit_norm, pictures)
+
+
+def load_picture_split(
+    files: SplitFiles, split: str, pictures: str, preprocessing: Preprocessing
+) -> Split:
+    """Read captions and names of one split, and its pictures from a folder, archive or `scenes`.
+
+    Names are one a picture, each then with the same number of captions, or one a caption. Raises
+    UserError where these do not fit, and for pictures that are missing or unreadable.
+    """
+    captions = read_lines(files.captions)
+    if not os.path.isfile(files.images):
+        raise UserError(
+            f"{files.captions} has no {files.images.name} beside it: it names the pictures, one a "
+            "line or one a caption."
+        )
+    lines = read_lines(files.images)
+    names = list(dict.fromkeys(lines))
+    if len(lines) == len(captions):
+        row_of = {name: row for row, name in enumerate(names)}
+        caption_image = np.array([row_of[name] for name in lines], dtype=np.int64)
+    elif len(names) < len(lines) or len(captions) % len(lines):
+        raise UserError(
+            f"{files.images} has {len(lines)} lines ({len(names)} different ones) and "
+            f"{files.captions} has {len(captions)}: it needs a name for each picture, or for each "
+            "caption."
+        )
+    else:
+        caption_image = np.arange(len(captions)) // (len(captions) // len(names))
+    rows = PictureRows.open(find_pictures(pictures, names), preprocessing)
+    return Split(split, captions, caption_image, rows, names, files, True, pictures)
+
+
+def find_pictures(place: str, names: Sequence[str]) -> Pictures:
+    """The pictures `names` of a folder, archive, or of `scenes`, which the program draws."""
+    if place == "scenes":
+        from vse_exp.data.scenes.drawn import DrawnPictures
+
+        return DrawnPictures(names)
+    return open_pictures(place, names)
 
 
 def _map_by_name(
@@ -182,7 +176,7 @@ def _count_repeats(array: np.ndarray, numbers: str) -> int:
             return size
     for part in row_chunks(array):
         block = np.asarray(array[part.start : part.stop + 1])
-        same = (block[1:] == block[:-1]).reshape(len(block) - 1, -1).all(1)
+        same = (block[1:] == block[:-1]).reshape(len(block) - 1, array[0].size).all(1)
         if same.any():
             row = part.start + int(same.argmax())
             raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,20 +11,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vse_exp.data.buckets import LengthBuckets
-from vse_exp.data.layouts import Split, find_files, given_files, load_split
-from vse_exp.data.pictures import PictureRows
+from vse_exp.data.layouts import Split, load_picture_split, load_split
 from vse_exp.errors import UserError
+from vse_exp.images.rows import Images
+from vse_exp.split_files import SplitFiles
 from vse_exp.text.vocabulary import TokenizedCaptions
 
 if TYPE_CHECKING:
     from vse_exp.images.preprocessing import Preprocessing
-
-
-class ImageRows(Protocol):
-    """What serves images by row: features, or pictures for a backbone."""
-
-    def __len__(self) -> int: ...
-    def rows(self, indices: Any, /) -> Tensor: ...
 
 
 class PairBatch(NamedTuple):
@@ -89,7 +83,7 @@ class _Captions(Dataset[CaptionBatch]):
 
 
 class _Images(Dataset[ImageBatch]):
-    def __init__(self, images: ImageRows) -> None:
+    def __init__(self, images: Images) -> None:
         self.images = images
 
     def __getitem__(self, indices: np.ndarray) -> ImageBatch:
@@ -97,13 +91,13 @@ class _Images(Dataset[ImageBatch]):
 
 
 class _Pairs(Dataset[PairBatch]):
-    def __init__(self, captions: _Captions, images: ImageRows) -> None:
+    def __init__(self, captions: _Captions, images: Images) -> None:
         self.captions = captions
         self.images = images
 
     def __getitem__(self, indices: np.ndarray) -> PairBatch:
         tokens, lengths, caption_index, image_index = self.captions[indices]
-        if not isinstance(self.images, PictureRows):
+        if not self.images.once_a_batch:
             images = self.images.rows(image_index.numpy())
             return PairBatch(tokens, lengths, images, caption_index, image_index)
         # in the order of the captions, since pictures are augmented by what is asked for together
@@ -219,40 +213,39 @@ def load_split_from_config(
     The built-in set `scenes` is drawn into the cache folder at its first use. With a model's
     `preprocessing` the images are pictures (`config["pictures"]` says where), else features.
     """
-    root = config.get("root")
-    files = config.get("files")
-    if files and any(path for paths in files.values() for path in (paths or {}).values()):
-        if split not in files:
-            known = ", ".join(sorted(files))
+    given = config.get("files")
+    if given and any(path for paths in given.values() for path in (paths or {}).values()):
+        if split not in given:
+            known = ", ".join(sorted(given))
             raise UserError(f"data.files has no split {split!r} (it has {known}): add its files.")
-        images_from = "features" if preprocessing is None else "images"
-        found = given_files(files[split] or {}, split, images_from)
+        files = SplitFiles.named(given[split] or {}, split)
     else:
+        root = config.get("root")
         if root is None:
             from vse_exp.data.scenes import prepare_scenes
 
             root = prepare_scenes(**config["scenes"])
-        found = find_files(root, config["name"], split)
+        files = SplitFiles.find(root, config["name"], split)
     pictures = config.get("pictures")
+    if pictures is None:
+        pictures = "scenes" if config["name"] == "scenes" else files.find_pictures(split)
     if preprocessing is not None:
-        from vse_exp.data.picture_splits import find_pictures, load_picture_split
-
-        pictures = pictures or find_pictures(root or "", config["name"], split)
         if pictures is None:
             raise UserError(
                 f"The model takes pictures, and those of {config['name']} {split} are not at hand: "
                 "set data.pictures to their folder or tar."
             )
-        return load_picture_split(found, split, pictures, preprocessing)
-    if pictures is not None and not found.features.is_file():
+        return load_picture_split(files, split, pictures, preprocessing)
+    if config.get("pictures") is not None and not files.features.is_file():
         raise UserError(
-            f"The model takes image features, and there is no {found.features}: make it with "
+            f"The model takes image features, and there is no {files.features}: make it with "
             "`python -m vse_exp.extract`, or train on pictures with model.image_encoder=backbone."
         )
     return load_split(
-        found,
+        files,
         split,
         captions_per_image=config.get("captions_per_image"),
         normalize=bool(config.get("normalize_features", False)),
         in_memory=bool(config.get("in_memory", False)),
+        pictures=pictures,
     )

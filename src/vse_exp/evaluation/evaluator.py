@@ -15,8 +15,7 @@ from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
-from vse_exp.images.features import ImageFeatures
-from vse_exp.images.provenance import feature_record, require_compatible
+from vse_exp.images.provenance import require_compatible
 from vse_exp.models.vse import VSE
 
 
@@ -54,11 +53,9 @@ def load_split_for(models: Sequence[VSE], config: Mapping[str, Any], name: str) 
             "evaluate them one by one."
         )
     split = load_split_from_config(config, name, kinds.pop())
-    if isinstance(split.image_features, ImageFeatures):
-        record = feature_record(split.files.features)
-        allow = bool(config.get("allow_feature_mismatch"))
-        for model in models:
-            require_compatible(model.provenance, record, allow, "data.allow_feature_mismatch")
+    record, allow = split.provenance, bool(config.get("allow_feature_mismatch"))
+    for model in models:
+        require_compatible(model.provenance, record, allow, "data.allow_feature_mismatch")
     return split
 
 

@@ -5,11 +5,10 @@ The backbones load torchvision, so this package imports them only when they are 
 """
 
 from vse_exp.images.decoding import UnreadableImage, decode_image, read_image_file, to_rgb
-from vse_exp.images.provenance import FeatureFiles, check_compatible, read_provenance
+from vse_exp.images.provenance import check_compatible, read_provenance
 from vse_exp.images.sources import Pictures, open_pictures
 
 __all__ = [
-    "FeatureFiles",
     "Pictures",
     "UnreadableImage",
     "check_compatible",

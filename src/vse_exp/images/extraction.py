@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 
 import vse_exp
 from vse_exp.errors import UserError
-from vse_exp.files import write_json, write_text
+from vse_exp.files import as_lines, write_json, write_text
 from vse_exp.images.backbones import Backbone
 from vse_exp.images.decoding import MAX_PIXELS, UnreadableImage, decode_image
 from vse_exp.images.journal import Journal, Skipped, different_keys
 from vse_exp.images.preprocessing import Preprocessing
-from vse_exp.images.provenance import VERSION, FeatureFiles, read_provenance
+from vse_exp.images.provenance import VERSION, read_provenance
 from vse_exp.images.sources import Pictures
+from vse_exp.split_files import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Settings:
 class Extraction:
     """What came out: rows in the file, pictures left out, and those made in this run."""
 
-    files: FeatureFiles
+    files: SplitFiles
     n_images: int
     skipped: list[tuple[str, str]]
     """Names and reasons."""
@@ -72,7 +72,7 @@ def extract_features(
     `accept(skipped)` is called before anything is written in place, and may refuse by UserError;
     what is done so far is kept then. Raises UserError where files of another job stand in the way.
     """
-    files = FeatureFiles(Path(output))
+    files = SplitFiles.of_features(output)
     if files.features.suffix != ".npy":
         raise UserError(f"output={output} must end in .npy.")
     if settings.dtype not in ("float16", "float32"):
@@ -212,7 +212,7 @@ def _names_hash(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _finished(files: FeatureFiles, job: dict[str, Any], settings: Settings) -> Extraction | None:
+def _finished(files: SplitFiles, job: dict[str, Any], settings: Settings) -> Extraction | None:
     """The result of the same job where it is there already."""
     if settings.overwrite or not files.features.exists():
         return None
@@ -234,7 +234,7 @@ def _finished(files: FeatureFiles, job: dict[str, Any], settings: Settings) -> E
 
 
 def _write_beside(
-    files: FeatureFiles,
+    files: SplitFiles,
     pictures: Pictures,
     skipped: list[tuple[str, str]],
     record: dict[str, Any],
@@ -245,7 +245,7 @@ def _write_beside(
     if files.prepared:  # the list beside the captions has these names now
         record = record | {"images_sha256": _names_hash(names)}
     else:
-        write_text(files.images, "".join(f"{name}\n" for name in names))
+        write_text(files.images, as_lines(names))
     files.skipped.unlink(missing_ok=True)
     if skipped:
         table = io.StringIO(newline="")

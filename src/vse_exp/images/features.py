@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
+from vse_exp.images.rows import Images
 
 CHUNK_BYTES = 64 << 20
 
 
-class ImageFeatures:
+class ImageFeatures(Images):
     """Rows of image features, `(n_images, dim_image)` or `(n_images, n_regions, dim_image)`.
 
     `array` may be a memory map: rows are copied only when asked for. `repeats` says how many equal
@@ -25,6 +25,8 @@ class ImageFeatures:
     def __init__(self, array: np.ndarray, repeats: int = 1, normalize: bool = False) -> None:
         self.array = array[::repeats]
         self.normalize = normalize
+        self.preprocessing = None
+        self.block_rows = _rows_of(CHUNK_BYTES, array)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,9 +37,6 @@ class ImageFeatures:
         """Size of one feature vector, `dim_image`."""
         return self.array.shape[-1]
 
-    def __len__(self) -> int:
-        return self.array.shape[0]
-
     def rows(self, indices: np.ndarray | slice) -> Tensor:
         """Features of the given images as float32; of unit norm where `normalize` is set."""
         rows = torch.from_numpy(np.array(self.array[indices], dtype=np.float32))
@@ -47,16 +46,15 @@ class ImageFeatures:
         """The same with all rows in memory, each image once."""
         return ImageFeatures(np.array(self.array), normalize=self.normalize)
 
-    def blocks(self) -> Iterator[Tensor]:
-        """All rows as float32, in blocks of bounded size."""
-        for part in row_chunks(self.array):
-            yield self.rows(part)
+
+def _rows_of(size: int, array: np.ndarray) -> int:
+    """How many rows of `array` take about `size` bytes."""
+    return max(1, size // max(1, array.itemsize * int(np.prod(array.shape[1:]))))
 
 
 def row_chunks(array: np.ndarray) -> list[slice]:
     """Slices over the rows of `array` of about CHUNK_BYTES each."""
-    row_bytes = max(1, array.itemsize * int(np.prod(array.shape[1:])))
-    step = max(1, CHUNK_BYTES // row_bytes)
+    step = _rows_of(CHUNK_BYTES, array)
     return [slice(start, start + step) for start in range(0, len(array), step)]
 
 
@@ -66,12 +64,12 @@ def open_features(path: str | os.PathLike[str], single: bool = False) -> np.ndar
     UserError: missing, truncated, wrong dtype or shape.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"No feature file {path}: give a .npy with one row an image.")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # numpy reads the header as Python, and raises what that raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} is no complete .npy file ({reason}): write it again.") from error
     if not isinstance(array, np.ndarray):
         array.close()
@@ -115,8 +113,7 @@ def check_rows(array: np.ndarray, path: str | os.PathLike[str]) -> bool:
 
 def equal_runs(array: np.ndarray, size: int) -> bool:
     """Whether the rows of `array` are equal in consecutive groups of `size`."""
-    row_bytes = max(1, array.itemsize * int(np.prod(array.shape[1:])))
-    step = max(1, CHUNK_BYTES // row_bytes // size) * size
+    step = max(1, _rows_of(CHUNK_BYTES, array) // size) * size
     for start in range(0, len(array), step):
         block = np.asarray(array[start : start + step])
         groups = block.reshape(len(block) // size, size, -1)

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from vse_exp.errors import UserError
-from vse_exp.files import atomic_path, write_json, write_text
+from vse_exp.files import write_header, write_json, write_rows, write_text
 
 Skipped = list[tuple[int, str]]
 """Positions of pictures without a row, and the reasons."""
@@ -60,7 +60,7 @@ class Journal:
     def _open(self, job: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype) -> None:
         if not (self.folder / "job.json").is_file():
             with open(self._rows_path, "wb") as file:
-                _write_header(file, dtype, shape)
+                write_header(file, shape, dtype)
                 # a file with holes: it takes room as it is filled
                 file.truncate(file.tell() + dtype.itemsize * math.prod(shape))
             write_json(self.folder / "job.json", dict(job))
@@ -121,10 +121,9 @@ class Journal:
             os.replace(self._rows_path, output)
             return self.n_rows
         kept = np.array([index for index in range(self.n_rows) if index not in left_out], int)
-        with atomic_path(output) as temporary, open(temporary, "wb") as file:
-            _write_header(file, self.rows.dtype, (len(kept), *self.rows.shape[1:]))
-            for start in range(0, len(kept), _COPY_ROWS):
-                file.write(self.rows[kept[start : start + _COPY_ROWS]].tobytes())
+        parts = range(0, len(kept), _COPY_ROWS)
+        rows = (self.rows[kept[start : start + _COPY_ROWS]] for start in parts)
+        write_rows(output, (len(kept), *self.rows.shape[1:]), self.rows.dtype, rows)
         return len(kept)
 
     def close(self, remove: bool = False) -> None:
@@ -166,12 +165,6 @@ class Journal:
                 f"{self.folder} holds an unfinished extraction with other {', '.join(different)}: "
                 "give the same again to go on, or restart=true to throw it away."
             )
-
-
-def _write_header(file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    descr = np.lib.format.dtype_to_descr(dtype)
-    header = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def different_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

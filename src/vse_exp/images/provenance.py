@@ -5,64 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vse_exp.errors import UserError
 from vse_exp.files import MAX_RECORD, read_json
+from vse_exp.split_files import SplitFiles
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class FeatureFiles:
-    """The files of one extraction: of `NAME_ims.npy` (or `NAME.npy`) all begin with NAME."""
-
-    features: Path
-
-    @property
-    def _stem(self) -> Path:
-        return self.features.with_name(self.features.stem.removesuffix("_ims"))
-
-    def _beside(self, ending: str) -> Path:
-        return self._stem.with_name(self._stem.name + ending)
-
-    @property
-    def images(self) -> Path:
-        """File names, a line a row."""
-        return self._beside("_images.txt")
-
-    @property
-    def captions(self) -> Path:
-        """Where a data set of this name has its captions."""
-        return self._beside("_caps.txt")
-
-    @property
-    def caption_ids(self) -> Path:
-        """Where a data set of this name may have ids of its captions."""
-        return self._beside("_caption_ids.txt")
-
-    @property
-    def prepared(self) -> bool:
-        """Whether captions and their list of images are there, which rows must follow."""
-        return self.captions.is_file() and self.images.is_file()
-
-    @property
-    def provenance(self) -> Path:
-        return self._beside("_features.json")
-
-    @property
-    def skipped(self) -> Path:
-        """CSV of the pictures that gave no row, and why."""
-        return self._beside("_skipped.csv")
-
-    @property
-    def unfinished(self) -> Path:
-        """Folder of an extraction that has not ended."""
-        return self.features.with_name(f".{self.features.name}.unfinished")
 
 
 def read_provenance(features: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -70,16 +21,15 @@ def read_provenance(features: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     UserError where the record is broken.
     """
-    path = FeatureFiles(Path(features)).provenance
+    path = SplitFiles.of_features(features).provenance
     return read_record(path) if path.is_file() else None
 
 
 def feature_record(features: str | os.PathLike[str]) -> dict[str, Any] | None:
     """How a feature file was made: what is recorded beside it, or for its whole folder in
     `features.json`; None where nothing is. UserError where the record is broken."""
-    features = Path(features)
     record = read_provenance(features)
-    folder = features.with_name("features.json")
+    folder = SplitFiles.of_features(features).folder_provenance
     return read_record(folder) if record is None and folder.is_file() else record
 
 

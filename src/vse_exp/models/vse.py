@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
+from vse_exp.images.pictures import given_images
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.rows import Images, require_finite
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.image import build_image_encoder
 from vse_exp.models.sentence import build_sentence_encoder
@@ -102,18 +104,16 @@ class VSE(nn.Module):
         result = np.empty((count, self.config.dim), dtype=np.float32)
         with self.evaluating():
             for start in track(range(0, count, size), "encoding images", verbose):
-                block = _rows(images, slice(start, start + size)).to(self.device)
+                block = images.rows(slice(start, start + size)).to(self.device)
                 rows = self.embed_images(block).float().cpu()
-                finite = rows.isfinite().all(1)
-                if not bool(finite.all()):
-                    row = start + int((~finite).nonzero()[0])
-                    raise UserError(f"Image features row {row} holds NaN or Inf: mend that row.")
+                require_finite(rows, "Image features", start)
                 result[start : start + size] = rows.numpy()
         return result
 
-    def _checked_images(self, images: Any) -> Any:
-        """`images` as something with a shape and rows, of the size that the model takes."""
+    def _checked_images(self, images: Any) -> Images:
+        """`images` by row, of the size that the model takes."""
         preprocessing = self.preprocessing
+        images = given_images(images, preprocessing)
         if preprocessing is None:
             shape, expected = tuple(images.shape), self.config.dim_image
             if len(shape) < 2 or (expected is not None and shape[-1] != expected):
@@ -122,10 +122,6 @@ class VSE(nn.Module):
                     f"{expected}: use features made as those it was trained on."
                 )
             return images
-        if not hasattr(images, "shape"):
-            from vse_exp.data.pictures import GivenPictures
-
-            images = GivenPictures(images, preprocessing)
         side = preprocessing.crop
         if tuple(images.shape[1:]) != (3, side, side):
             raise UserError(
@@ -163,10 +159,3 @@ class _Evaluating:
 
     def __exit__(self, *_: object) -> None:
         self.module.train(self.was_training)
-
-
-def _rows(features: Any, part: slice) -> Tensor:
-    """A block of rows as a float32 tensor of its own."""
-    if hasattr(features, "rows"):  # ImageFeatures, which may normalise
-        return features.rows(part)
-    return torch.from_numpy(np.array(features[part], dtype=np.float32))

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from vse_exp.data.layouts import Split
-from vse_exp.data.picture_splits import find_pictures
 from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.evaluator import common_similarity, embed_split, load_split_for
@@ -85,9 +84,7 @@ def report_from_config(config: Mapping[str, Any]) -> Evaluation:
     models = [load_model(path, config["device"]) for path in paths]
     data, name = config["data"], config["split"]
     split = load_split_for(models, data, name)
-    place = config["pictures"] or data["pictures"]
-    place = place or find_pictures(data["root"] or "", data["name"], name)
-    thumbnails = open_thumbnails(place, split.image_names)
+    thumbnails = open_thumbnails(config["pictures"] or split.pictures, split.image_names)
     if thumbnails is None:
         print("No pictures at hand (pictures=… says where they lie): images are shown by name.")
     return write_report(

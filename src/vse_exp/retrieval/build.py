@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.files import as_lines, new_folder, write_json, write_text
+from vse_exp.files import as_lines, new_folder, write_json, write_rows, write_text
+from vse_exp.images.pictures import given_images
+from vse_exp.images.rows import Images, require_finite
 from vse_exp.models.vse import VSE
 from vse_exp.progress import track
 from vse_exp.retrieval.ann import AnnIndex, AnnOptions
@@ -59,7 +62,8 @@ def build_gallery(
         raise UserError("There is nothing to put into the gallery: give images or captions.")
     if ann is not None and model.config.similarity == "order":
         raise UserError("Order violations have no index for approximate search: leave out ann.")
-    called = None if images is None else _checked_names(image_names, len(images))
+    rows = None if images is None else given_images(images, model.preprocessing)
+    called = [] if rows is None else _checked_names(image_names, len(rows))
     about: dict[str, Any] = {
         "version": VERSION,
         "fingerprint": model_fingerprint(model),
@@ -69,22 +73,27 @@ def build_gallery(
         "provenance": provenance or model.provenance,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    dtype = np.float16 if half else np.float32
+    shape, dtype = (model.config.dim,), np.dtype("<f2" if half else "<f4")
+
+    def stored(folder: Path | None, kind: Kind, count: int, blocks: Iterable[np.ndarray]) -> Any:
+        if folder is None:
+            return np.concatenate([block.astype(dtype) for block in blocks])
+        path = folder / f"{kind}.npy"
+        write_rows(path, (count, *shape), dtype, blocks)
+        return np.load(path, mmap_mode="r")
 
     def embed(folder: Path | None) -> Gallery:
         found: dict[Kind, Items] = {}
-        if called is not None:
-            rows = _room(folder, "images", len(called), model.config.dim, dtype)
+        if rows is not None:
             size = BLOCK_PICTURES if model.takes_pictures else BLOCK_IMAGES
-            for part in track(_parts(len(called), size), "embedding images", verbose):
-                rows[part] = model.encode_images(_block(images, part))
-            found["images"] = Items(called, rows)
+            parts = track(_parts(len(rows), size), "embedding images", verbose)
+            blocks = (model.encode_images(_finite(rows, part)) for part in parts)
+            found["images"] = Items(called, stored(folder, "images", len(rows), blocks))
         if captions is not None:
             names = [" ".join(caption.splitlines()) for caption in captions]
-            rows = _room(folder, "captions", len(names), model.config.dim, dtype)
-            for part in track(_parts(len(names), BLOCK_CAPTIONS), "embedding captions", verbose):
-                rows[part] = model.encode_sentences(names[part])
-            found["captions"] = Items(names, rows)
+            parts = track(_parts(len(names), BLOCK_CAPTIONS), "embedding captions", verbose)
+            blocks = (model.encode_sentences(names[part]) for part in parts)
+            found["captions"] = Items(names, stored(folder, "captions", len(names), blocks))
         if ann is not None:
             found = {kind: _indexed(found, kind, ann) for kind in found}
         for kind, items in found.items():
@@ -113,26 +122,15 @@ def _checked_names(names: Sequence[str] | None, count: int) -> list[str]:
     return list(names)
 
 
-def _room(folder: Path | None, kind: Kind, count: int, dim: int, dtype: type) -> np.ndarray:
-    """An array (count, dim) to be filled: in memory, or mapped to a file of the gallery."""
-    if folder is None:
-        return np.empty((count, dim), dtype)
-    return np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", dtype, (count, dim))
+def _finite(images: Images, part: slice) -> Tensor:
+    """Some rows of features; UserError names the first that is not finite."""
+    rows = images.rows(part)
+    require_finite(rows, "Image features", part.start)
+    return rows
 
 
 def _parts(count: int, step: int) -> list[slice]:
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-
-def _block(images: Any, part: slice) -> np.ndarray:
-    """Some rows of features; UserError names the first that is not finite."""
-    block = images.rows(part) if hasattr(images, "rows") else images[part]
-    block = np.array(block.numpy() if hasattr(block, "numpy") else block, dtype=np.float32)
-    finite = np.isfinite(block).reshape(len(block), -1).all(1)
-    if not finite.all():
-        row = part.start + int(finite.argmin())
-        raise UserError(f"Image features row {row} holds NaN or Inf: mend that row.")
-    return block
 
 
 def _indexed(found: dict[Kind, Items], kind: Kind, ann: AnnOptions) -> Items:
@@ -146,8 +144,6 @@ def _write(gallery: Gallery, folder: Path) -> None:
     """All but the embeddings, which are there."""
     for kind in gallery.kinds:
         items = gallery.items(kind)
-        if isinstance(items.vectors, np.memmap):
-            items.vectors.flush()
         write_text(folder / f"{kind}.txt", as_lines(items.names))
         if items.index is not None:
             items.index.write(folder / f"{kind}.faiss")

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from vse_exp.data import load_split_from_config, open_features
-from vse_exp.data.picture_splits import find_pictures
-from vse_exp.data.pictures import PictureRows
+from vse_exp.data.layouts import find_pictures
 from vse_exp.errors import UserError
 from vse_exp.files import read_lines
 from vse_exp.images.features import ImageFeatures, check_rows
+from vse_exp.images.pictures import PictureRows
 from vse_exp.images.provenance import feature_record, read_record, require_compatible
+from vse_exp.images.rows import Images
 from vse_exp.images.sources import open_pictures
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.ann import AnnOptions
 from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.gallery import ABOUT, Gallery, open_gallery
+from vse_exp.split_files import SplitFiles
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Collection:
     there are any."""
 
     source: str
-    images: ImageFeatures | PictureRows | None = None
+    images: Images | None = None
     image_names: list[str] | None = None
     captions: list[str] | None = None
     caption_image: np.ndarray | None = None
@@ -71,15 +73,14 @@ def read_collection(config: Mapping[str, Any], model: VSE) -> Collection:
 
 def _of_data(data: Mapping[str, Any], name: str, model: VSE) -> Collection:
     split = load_split_from_config(data, name, model.preprocessing)
-    root = split.files.features.parents[1]
     return Collection(
         f"{data['name']} {name}",
         split.image_features,
         split.image_names,
         split.captions,
         split.caption_image,
-        data.get("pictures") or find_pictures(root, data["name"], name),
-        None if model.takes_pictures else feature_record(split.files.features),
+        split.pictures,
+        split.provenance,
     )
 
 
@@ -93,14 +94,15 @@ def _of_files(config: Mapping[str, Any], model: VSE) -> Collection:
         listed = config.get("images_list")
         names = read_lines(Path(listed)) if listed else open_pictures(config["pictures"]).names
         found.image_names = list(names)
-        found.images = PictureRows.open(config["pictures"], names, model.preprocessing)
+        source = find_pictures(config["pictures"], names)
+        found.images = PictureRows.open(source, model.preprocessing)
     elif config.get("features"):
         path = Path(config["features"])
         array = open_features(path)
         check_rows(array, path)
         found.images = ImageFeatures(array)
         found.provenance = feature_record(path)
-        beside = path.with_name(path.stem.removesuffix("_ims") + "_images.txt")
+        beside = SplitFiles.of_features(path).images
         if config.get("images_list"):
             found.image_names = read_lines(Path(config["images_list"]))
         elif beside.is_file():

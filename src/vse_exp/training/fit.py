@@ -15,7 +15,6 @@ from PIL import Image
 
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.layouts import Split
-from vse_exp.data.picture_splits import find_pictures
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import write_json
@@ -107,7 +106,7 @@ def _train(
                     trainer.loggers,
                     module.evaluated_model,  # holds the best weights since its test
                     datamodule.split("dev"),
-                    pictures=_pictures(plain(cfg.data), datamodule.split("dev")),
+                    pictures=_pictures(datamodule.split("dev")),
                     best=folder.best,
                     metrics=validation.best,
                     step=trainer.global_step,
@@ -146,10 +145,9 @@ def _final_results(
     }
 
 
-def _pictures(data: dict[str, Any], split: Split) -> Callable[[int], Any] | None:
+def _pictures(split: Split) -> Callable[[int], Any] | None:
     """What gives the picture of an image for a dashboard, where pictures are at hand."""
-    place = data["pictures"] or find_pictures(data["root"] or "", data["name"], split.name)
-    thumbnails = open_thumbnails(place, split.image_names)
+    thumbnails = open_thumbnails(split.pictures, split.image_names)
     if thumbnails is None:
         return None
 

@@ -1,14 +1,15 @@
-"""Writing captions in our layout: `{name}_{split}_caps.txt`, `_images.txt`, `_caption_ids.txt`."""
+"""Writing captions, names of images and ids of captions where `SplitFiles` has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vse_exp.data.annotations.records import Annotations
 from vse_exp.errors import UserError
-from vse_exp.files import write_text
+from vse_exp.files import as_lines, read_text, write_texts
+from vse_exp.split_files import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def write_splits(
     """
     order = {"train": 0, "dev": 1, "test": 2}
     found = sorted({str(split) for split in annotations.splits.values()})
-    files: dict[Path, str] = {}
+    texts: dict[Path, str] = {}
+    of_others: list[Path] = []
     counts = []
     for split in sorted(found, key=lambda split: order.get(split, 3)):
         names = [image for image in annotations if annotations.splits[image] == split]
@@ -47,30 +49,26 @@ def write_splits(
         captions = [tokenize(caption) for image in names for caption in annotations.captions[image]]
         repeats = [1] * len(names) if len(set(sizes)) == 1 else sizes
         lines = [image for image, count in zip(names, repeats, strict=True) for _ in range(count)]
-        stem = folder / f"{name}_{split}"
-        files[stem.with_name(stem.name + "_caps.txt")] = _text(captions)
-        files[stem.with_name(stem.name + "_images.txt")] = _text(lines)
+        files = SplitFiles(folder / f"{name}_{split}")
+        texts[files.captions] = as_lines(captions)
+        texts[files.images] = as_lines(lines)
         ids = [number for image in names for number in annotations.ids[image]]
-        path = stem.with_name(stem.name + "_caption_ids.txt")
         if None not in ids:
-            files[path] = _text(map(str, ids))
-        elif overwrite:  # of other captions
-            path.unlink(missing_ok=True)
+            texts[files.caption_ids] = as_lines(map(str, ids))
+        elif overwrite:
+            of_others.append(files.caption_ids)
         n_words = sum(len(caption.split()) for caption in captions)
         counts.append(
             WrittenSplit(split, len(names), len(captions), min(sizes), max(sizes), n_words)
         )
     if not overwrite:
-        for path, text in files.items():
-            if path.exists() and path.read_text(encoding="utf-8") != text:
+        for path, text in texts.items():
+            if path.exists() and read_text(path) != text:
                 raise UserError(
                     f"{path} is there already with other content: overwrite=true replaces it "
                     "(features beside it must then be extracted again)."
                 )
-    for path, text in files.items():
-        write_text(path, text)
+    write_texts(texts)
+    for path in of_others:
+        path.unlink(missing_ok=True)
     return counts
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

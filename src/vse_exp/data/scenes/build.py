@@ -15,7 +15,8 @@ from vse_exp.data.scenes.drawing import SIZE, draw
 from vse_exp.data.scenes.grammar import captions
 from vse_exp.data.scenes.sampling import VERSION, sample_scene, scene_name
 from vse_exp.errors import UserError
-from vse_exp.files import atomic_path, write_json, write_text
+from vse_exp.files import as_lines, atomic_path, write_json, write_texts
+from vse_exp.split_files import SplitFiles
 
 CHUNK = 100
 """Pictures held in memory at once."""
@@ -94,9 +95,9 @@ def _write_layout(folder: Path, seed: int, sizes: dict[str, int]) -> None:
             rows[start : indices.stop] = describe([draw(scene) for scene in scenes])
             lines.extend(caption for scene in scenes for caption in captions(scene))
         names = [scene_name(seed, split, index) for index in range(count)]
-        write_text(folder / f"scenes_{split}_caps.txt", "\n".join(lines) + "\n")
-        write_text(folder / f"scenes_{split}_images.txt", "\n".join(names) + "\n")
-        with atomic_path(folder / f"scenes_{split}_ims.npy") as path:
+        files = SplitFiles(folder / f"scenes_{split}")
+        write_texts({files.captions: as_lines(lines), files.images: as_lines(names)})
+        with atomic_path(files.features) as path:
             np.save(path, rows)
     about = {
         "backbone": "scenes",
@@ -106,4 +107,4 @@ def _write_layout(folder: Path, seed: int, sizes: dict[str, int]) -> None:
         "normalized": True,
         "picture_size": SIZE,
     }
-    write_json(folder / "features.json", about)
+    write_json(files.folder_provenance, about)

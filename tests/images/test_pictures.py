@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vse_exp.data.pictures import Augmentation, PictureRows
 from vse_exp.errors import UserError
+from vse_exp.images.augmentation import Augmentation
+from vse_exp.images.pictures import PictureRows
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.sources import open_pictures
 
 CROP = Preprocessing(resize=20, crop=16)
 FRAME = Preprocessing(resize=20, crop=16, view="frame")
@@ -33,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 )
 @pytest.mark.parametrize("cache_bytes", [0, 1 << 20])
 def test_evaluation_sees_what_extraction_sees(folder, preprocessing, cache_bytes):
-    pictures = PictureRows.open(folder, NAMES, preprocessing, cache_bytes)
+    pictures = PictureRows.open(open_pictures(folder, NAMES), preprocessing, cache_bytes)
     assert (pictures.kept is not None) == (cache_bytes > 0)
     assert pictures.shape == (6, 3, preprocessing.crop, preprocessing.crop)
     rows = pictures.rows(np.array([4, 0]))
@@ -44,7 +46,7 @@ def test_evaluation_sees_what_extraction_sees(folder, preprocessing, cache_bytes
 
 
 def test_augmentation_follows_seed_and_batch_alone(folder):
-    pictures = PictureRows.open(folder, NAMES, CROP)
+    pictures = PictureRows.open(open_pictures(folder, NAMES), CROP)
     augmentation = Augmentation(scale=0.5, flip=0.5, colour=0.3)
     training = pictures.training(augmentation, seed=3)
     batch = np.array([1, 2, 5])
@@ -54,7 +56,7 @@ def test_augmentation_follows_seed_and_batch_alone(folder):
     assert first.shape == (3, 3, 16, 16)
     torch.manual_seed(1)
     assert torch.equal(first, training.rows(batch))
-    assert torch.equal(first, PictureRows.open(folder, NAMES, CROP, 0).training(
+    assert torch.equal(first, PictureRows.open(open_pictures(folder, NAMES), CROP, 0).training(
         augmentation, seed=3).rows(batch))  # fmt: skip
     assert not torch.equal(first, pictures.training(augmentation, seed=4).rows(batch))
     assert not torch.equal(first[0], training.rows(np.array([1, 2, 4]))[0])
@@ -64,7 +66,7 @@ def test_augmentation_follows_seed_and_batch_alone(folder):
 
 
 def test_without_variation_training_sees_the_middle(folder):
-    pictures = PictureRows.open(folder, NAMES, CROP)
+    pictures = PictureRows.open(open_pictures(folder, NAMES), CROP)
     still = pictures.training(Augmentation(scale=1.0), seed=0)
     assert torch.equal(still.rows(np.arange(6)), pictures.rows(np.arange(6)))
     mirrored = pictures.training(Augmentation(scale=1.0, flip=1.0), seed=0)
@@ -75,8 +77,8 @@ def test_a_picture_that_cannot_be_read(folder, tmp_path):
     (tmp_path / "0.png").write_bytes((folder / "0.png").read_bytes())
     (tmp_path / "1.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"Cannot read the picture 1\.png .not an image"):
-        PictureRows.open(tmp_path, NAMES[:2], CROP)
-    lazily = PictureRows.open(tmp_path, NAMES[:2], CROP, cache_bytes=0)
+        PictureRows.open(open_pictures(tmp_path, NAMES[:2]), CROP)
+    lazily = PictureRows.open(open_pictures(tmp_path, NAMES[:2]), CROP, cache_bytes=0)
     lazily.rows(np.array([0]))
     with pytest.raises(UserError, match=r"1\.png"):
         lazily.rows(np.array([1]))
@@ -91,11 +93,11 @@ def test_a_picture_that_cannot_be_read(folder, tmp_path):
     ],
 )
 def test_impossible_augmentation(folder, options, message):
-    pictures = PictureRows.open(folder, NAMES, CROP)
+    pictures = PictureRows.open(open_pictures(folder, NAMES), CROP)
     with pytest.raises(UserError, match=message):
         pictures.training(Augmentation(**options), seed=0)
 
 
 def test_ten_views_are_not_for_training(folder):
     with pytest.raises(UserError, match="ten_crop is for extraction"):
-        PictureRows.open(folder, NAMES, Preprocessing(20, 16, view="ten_crop"))
+        PictureRows.open(open_pictures(folder, NAMES), Preprocessing(20, 16, view="ten_crop"))

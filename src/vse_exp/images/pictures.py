@@ -1,10 +1,9 @@
-"""Pictures instead of features: decoded images of a split by row, for training end to end."""
+"""Pictures instead of features: decoded images by row, for models that take those."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,64 +14,20 @@ from PIL import Image
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.images.decoding import (
-    MAX_PIXELS,
-    Picture,
-    UnreadableImage,
-    decode_image,
-    open_picture,
-)
+from vse_exp.images.augmentation import Augmentation
+from vse_exp.images.decoding import MAX_PIXELS, Picture, UnreadableImage, decode_image, open_picture
+from vse_exp.images.features import ImageFeatures
 from vse_exp.images.preprocessing import Preprocessing
-from vse_exp.images.sources import Pictures, open_pictures
+from vse_exp.images.rows import Images
+from vse_exp.images.sources import Pictures
 
 CACHE_BYTES = 1 << 30
 """A split whose pictures take no more is decoded once and kept in memory."""
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """How training pictures vary, by torchvision's v2 transforms."""
-
-    scale: float = 0.7
-    """Smallest share of the area that a random crop keeps; 1: always the middle."""
-    stretch: float = 1.1
-    """Largest change of its proportions."""
-    flip: float = 0.0
-    """Share of pictures that are mirrored; captions that say left and right are then wrong."""
-    colour: float = 0.0
-    """Largest relative change of brightness, contrast and saturation."""
-
-    def build(self, side: int) -> Any:
-        """The transform of uint8 pictures (…, 3, H, W) to (…, 3, side, side)."""
-        # imported late: it takes a second that training on features need not wait
-        from torchvision.transforms import v2
-
-        steps: list[Any] = []
-        if self.scale < 1:
-            ratio = (1 / self.stretch, self.stretch)
-            steps.append(v2.RandomResizedCrop(side, (self.scale, 1.0), ratio, antialias=True))
-        else:
-            steps.append(v2.CenterCrop(side))
-        if self.flip:
-            steps.append(v2.RandomHorizontalFlip(self.flip))
-        if self.colour:
-            steps.append(v2.ColorJitter(self.colour, self.colour, self.colour))
-        return v2.Compose(steps)
-
-    def check(self) -> None:
-        """UserError for shares outside 0 to 1 and proportions below 1."""
-        for name in ("scale", "flip", "colour"):
-            if not 0 <= getattr(self, name) <= 1 or self.scale == 0:
-                raise UserError(
-                    f"augmentation.{name}={getattr(self, name)} must lie between 0 and 1."
-                )
-        if self.stretch < 1:
-            raise UserError(f"augmentation.stretch={self.stretch} must be at least 1.")
-
-
-@dataclass(frozen=True)
-class PictureRows:
-    """Pictures by row, uint8 (n, 3, crop, crop): it stands where `ImageFeatures` stands.
+class PictureRows(Images):
+    """Pictures by row, uint8 (n, 3, crop, crop).
 
     `preprocessing` says how pictures are resized and cut; the backbone normalises them. Without
     `augmentation` rows are what evaluation sees, the middle. With it they vary by `seed` and the
@@ -87,23 +42,20 @@ class PictureRows:
     kept: Tensor | None = None
     """All pictures, uint8 (n, 3, S, S), where they are kept in memory."""
 
+    block_rows = 64
+    once_a_batch = True
+
     @classmethod
     def open(
-        cls,
-        images: str | os.PathLike[str],
-        names: Sequence[str],
-        preprocessing: Preprocessing,
-        cache_bytes: int = CACHE_BYTES,
+        cls, pictures: Pictures, preprocessing: Preprocessing, cache_bytes: int = CACHE_BYTES
     ) -> PictureRows:
-        """The pictures `names` of a folder or archive (`scenes`: those that the program draws).
+        """The pictures of a source, which are decoded now and kept if they fit `cache_bytes`.
 
-        They are kept in memory if they fit `cache_bytes`.
-
-        UserError for pictures that are missing or, where they are kept, unreadable.
+        UserError for those that are unreadable then.
         """
         if preprocessing.n_views > 1:
             raise UserError("view=ten_crop is for extraction: train with view=crop or view=frame.")
-        rows = cls(_open(images, names), preprocessing)
+        rows = cls(pictures, preprocessing)
         return rows.load() if np.prod((len(rows), 3, rows.side, rows.side)) <= cache_bytes else rows
 
     def training(self, augmentation: Augmentation, seed: int) -> PictureRows:
@@ -134,10 +86,7 @@ class PictureRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), 3, self.preprocessing.crop, self.preprocessing.crop)
-
-    def __len__(self) -> int:
-        return len(self.pictures.names)
+        return (len(self.pictures.names), 3, self.preprocessing.crop, self.preprocessing.crop)
 
     def rows(self, indices: np.ndarray | slice) -> Tensor:
         """The given pictures, uint8 (B, 3, crop, crop)."""
@@ -154,11 +103,6 @@ class PictureRows:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed_of(chosen))
             return torch.stack([transform(square) for square in squares])
-
-    def blocks(self, size: int = 64) -> Iterator[Tensor]:
-        """All pictures in blocks."""
-        for start in range(0, len(self), size):
-            yield self.rows(slice(start, start + size))
 
     def _seed_of(self, chosen: np.ndarray) -> int:
         """By the rows asked for together, so that a picture looks different in other batches."""
@@ -179,26 +123,35 @@ class PictureRows:
         return square.views_of(image)[0]
 
 
-class GivenPictures:
-    """Open pictures, paths or contents of files, by row as `PictureRows` without memory."""
+class GivenPictures(Images):
+    """Open pictures, paths or contents of files, read when they are asked for."""
+
+    preprocessing: Preprocessing
+    block_rows = 64
 
     def __init__(self, pictures: Sequence[Picture], preprocessing: Preprocessing) -> None:
         if isinstance(pictures, (str, bytes, Image.Image)):
             raise UserError("encode_images takes a list of pictures: put the picture in a list.")
         self.pictures = list(pictures)
         self.preprocessing = preprocessing
-        self.shape = (len(self.pictures), 3, preprocessing.crop, preprocessing.crop)
 
-    def rows(self, part: slice) -> Tensor:
-        """The given pictures, uint8 (B, 3, crop, crop)."""
-        return torch.cat(
-            [self.preprocessing.views_of(open_picture(one)) for one in self.pictures[part]]
-        )
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.pictures), 3, self.preprocessing.crop, self.preprocessing.crop)
+
+    def rows(self, indices: np.ndarray | slice) -> Tensor:
+        chosen = np.arange(len(self))[indices]
+        views = [self.preprocessing.views_of(open_picture(self.pictures[row])) for row in chosen]
+        return torch.cat(views)
 
 
-def _open(images: str | os.PathLike[str], names: Sequence[str]) -> Pictures:
-    if images == "scenes":
-        from vse_exp.data.scenes.drawn import DrawnPictures
-
-        return DrawnPictures(names)
-    return open_pictures(images, names)
+def given_images(images: Any, preprocessing: Preprocessing | None) -> Images:
+    """What a caller hands in as Images: these, an array or tensor of rows, or, for a model with
+    `preprocessing`, a list of pictures."""
+    if isinstance(images, Images):
+        return images
+    if isinstance(images, Tensor):
+        images = images.detach().cpu().float().numpy()
+    if preprocessing is not None and not hasattr(images, "shape"):
+        return GivenPictures(images, preprocessing)
+    return ImageFeatures(np.asarray(images))

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
-from vse_exp import extract
 from vse_exp.cli import config_dir
 from vse_exp.data import load_split_from_config
 from vse_exp.errors import UserError
+from vse_exp.images.jobs import extract_from_config
 
 NET = ["backbone=squeezenet1_1", "weights=random", "transform.size=32", "num_workers=0"]
 
@@ -35,7 +37,8 @@ def photos(tmp_path: Path) -> Path:
 
 def run(*overrides: str) -> list:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return extract.run(compose("extract", [*NET, *overrides]))
+        config: Any = OmegaConf.to_container(compose("extract", [*NET, *overrides]))
+        return extract_from_config(config)
 
 
 def write_split(folder: Path, split: str, names: list[str], captions: int) -> None:
@@ -116,8 +119,6 @@ def test_strict(photos, tmp_path):
     ("overrides", "message"),
     [
         (["list=missing.txt"], "No file missing.txt"),
-        (["batch_size=0"], "batch_size=0 must be"),
-        (["num_workers=-1"], "num_workers=-1"),
         (["device=cuda:77"], "device=cuda:77 cannot be used"),
         (["transform.std=0"], "above zero"),
         (["output=FOLDER"], "a folder without NAME_caps.txt"),
@@ -157,3 +158,19 @@ def test_terminated_and_run_again(photos, tmp_path):
     extraction = run(*command[3:])[0]
     assert 0 < extraction.made < 60
     assert len(np.load(output)) == 60
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"two\nlines.png"])
+def test_names_that_no_list_could_hold_are_told_first(photos, tmp_path, name):
+    os.rename(photos / "3.png", os.fsencode(photos) + b"/" + name)
+    with pytest.raises(UserError, match=r"the picture .*: rename it"):
+        run(f"images={photos}", f"output={tmp_path}/out.npy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_an_output_that_is_a_link_or_device_is_refused(photos, tmp_path):
+    link = tmp_path / "out.npy"
+    link.symlink_to("/dev/null")
+    with pytest.raises(UserError, match="is a link or no plain file"):
+        run(f"images={photos}", f"output={link}", "overwrite=true")
+    assert link.is_symlink()

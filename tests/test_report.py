@@ -17,7 +17,7 @@ from browser import dump_dom
 from conftest import WORDS, random_features
 from vse_exp.data.layouts import Split, load_split
 from vse_exp.errors import UserError
-from vse_exp.evaluation.evaluator import embed_split
+from vse_exp.evaluation.embed import embed_split
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE

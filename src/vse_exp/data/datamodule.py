@@ -30,6 +30,8 @@ from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 log = logging.getLogger(__name__)
 
+SPLITS = ("train", "dev", "test")
+
 
 class RetrievalDataModule(LightningDataModule):
     """Serves length-bucketed training pairs, and images and captions alone for evaluation.
@@ -55,6 +57,16 @@ class RetrievalDataModule(LightningDataModule):
         self._tokenized: dict[str, TokenizedCaptions] = {}
         self._train_loader: ResumableLoader | None = None
         self._resume_at: dict[str, Any] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Read and check all splits before training begins. UserError where images differ."""
+        shapes = {name: self.split(name).image_features.shape[1:] for name in SPLITS}
+        for name, shape in shapes.items():
+            if shape[-1] != shapes["train"][-1]:
+                raise UserError(
+                    f"{self.split(name).files.features} has rows of shape {shape}, and the "
+                    f"training images {shapes['train']}: extract all splits by one backbone."
+                )
 
     def split(self, name: str) -> Split:
         """The split `name`, read at its first use."""

@@ -6,12 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import load_split_from_config
 from vse_exp.errors import UserError
-from vse_exp.evaluation.ensemble import concatenate_ensemble
+from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
@@ -63,14 +61,6 @@ def embed_bank(models: Sequence[VSE], split: Split, name: str) -> Bank:
     """The items of a split as the queries of a bank called `name`."""
     images, captions = embed_split(models, split)
     return Bank(name, as_rows(images, "images"), as_rows(captions, "captions"))
-
-
-def embed_split(models: Sequence[VSE], split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split."""
-    return (
-        concatenate_ensemble([model.encode_images(split.image_features) for model in models]),
-        concatenate_ensemble([model.encode_sentences(split.captions) for model in models]),
-    )
 
 
 def common_similarity(models: Sequence[VSE]) -> str:

@@ -26,7 +26,7 @@ class TarPictures:
                     if member.isreg() and not member.issparse() and is_picture_name(member.name):
                         # of two members with one name the later counts, as when unpacking
                         places[_name(member.name)] = (member.offset_data, member.size)
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except Exception as error:  # headers of damaged archives say anything
             raise UserError(f"{path} is no complete tar archive ({error}).") from error
         self.names = list(places)
         self._places = list(places.values())
@@ -34,9 +34,12 @@ class TarPictures:
     def read(self, index: int) -> bytes:
         offset, size = self._places[index]
         check_size(size)
-        with open(self.path, "rb") as archive:
-            archive.seek(offset)
-            content = archive.read(size)
+        try:
+            with open(self.path, "rb") as archive:
+                archive.seek(offset)
+                content = archive.read(size)
+        except (OSError, ValueError, OverflowError) as error:
+            raise UnreadableImage(f"damaged in the archive: {error}") from error
         if len(content) < size:
             raise UnreadableImage("the archive ends inside this file")
         return content
@@ -70,7 +73,7 @@ class ZipPictures(_OpenedPerProcess):
         try:
             with zipfile.ZipFile(path) as archive:
                 members = [info for info in archive.infolist() if is_picture_name(info.filename)]
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # directories of damaged archives say anything
             raise UserError(f"{path} is no complete zip archive ({error}).") from error
         self._members = list({_name(info.filename): info for info in members}.values())
         self.names = list(dict.fromkeys(_name(info.filename) for info in members))
@@ -80,9 +83,13 @@ class ZipPictures(_OpenedPerProcess):
 
     def read(self, index: int) -> bytes:
         member = self._members[index]
-        check_size(member.file_size)  # what it unpacks to
+        check_size(member.file_size)  # what it says that it unpacks to
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnreadableImage("compressed otherwise than by deflate: pack it again")
         try:
-            return self.handle.read(member)
+            with self.handle.open(member) as file:
+                # by size, which bounds what is unpacked at once; the end checks the sum
+                return file.read(member.file_size) + file.read(1)
         except Exception as error:  # zlib's and zipfile's own, of damaged or encrypted members
             raise UnreadableImage(f"damaged in the archive: {error}") from error
 

@@ -65,13 +65,14 @@ def read_image_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) ->
         return path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
-    except OSError as error:
-        raise UnreadableImage((error.strerror or str(error)).lower()) from error
+    except (OSError, ValueError) as error:  # a NUL byte in a name is a ValueError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableImage(reason.lower()) from error
 
 
 def check_size(size: int, max_bytes: int = MAX_BYTES) -> None:
     """UnreadableImage for a file of no bytes or more than `max_bytes`."""
-    if size == 0:
+    if size <= 0:
         raise UnreadableImage("empty file")
     if size > max_bytes:
         raise UnreadableImage(f"file of {size} bytes, more than the {max_bytes} allowed")

@@ -75,6 +75,10 @@ def extract_features(
     files = SplitFiles.of_features(output)
     if files.features.suffix != ".npy":
         raise UserError(f"output={output} must end in .npy.")
+    if os.path.islink(files.features) or (
+        os.path.exists(files.features) and not os.path.isfile(files.features)
+    ):
+        raise UserError(f"output={output} is a link or no plain file: give the file's own name.")
     if settings.dtype not in ("float16", "float32"):
         raise UserError(f"Unknown dtype={settings.dtype}: choose float16 or float32.")
     job = _job(pictures, backbone, settings)

@@ -87,15 +87,39 @@ def open_pictures(
         wanted: Sequence[str] | None = list(names)
     else:
         wanted = read_names(names) if names is not None else None
-    if path.is_dir():
-        if wanted is None or not all((path / name).is_file() for name in wanted):
-            everything = FilePictures(path, find_pictures(path))
-            return everything if wanted is None else select(everything, wanted)
-        return FilePictures(path, wanted)
-    source = _open_file(path, column, root)
+    if os.path.isdir(path):
+        if wanted is not None and all(_is_below(path, name) for name in wanted):
+            return _checked(FilePictures(path, wanted), images)
+        source: Pictures = FilePictures(path, find_pictures(path))
+    else:
+        source = _open_file(path, column, root)
     if not source.names:
         raise UserError(f"{path} holds no pictures: give a folder, archive, list or table of them.")
-    return source if wanted is None else select(source, wanted)
+    return _checked(source if wanted is None else select(source, wanted), images)
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    """Whether a file lies in `folder`; names that lead out of it are none."""
+    inside = not os.path.isabs(name) and ".." not in Path(name).parts
+    return inside and os.path.isfile(folder / name)
+
+
+def _checked(source: Pictures, images: str | os.PathLike[str]) -> Pictures:
+    """UserError for names that a list, a name a line, could not hold."""
+    for name in source.names:
+        check_name(name, f"images={images}")
+    return source
+
+
+def check_name(name: str, where: str) -> None:
+    """UserError for a picture's name with a line break, or that is not UTF-8."""
+    if "\n" in name or "\r" in name:
+        raise UserError(f"{where}: the picture {name!r} has a line break in its name: rename it.")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raw = os.fsencode(name)
+        raise UserError(f"{where}: the picture {raw!r} has no UTF-8 name: rename it.") from error
 
 
 def select(source: Pictures, names: Sequence[str]) -> Selection:
@@ -112,7 +136,7 @@ def select(source: Pictures, names: Sequence[str]) -> Selection:
 def read_names(path: str | os.PathLike[str]) -> list[str]:
     """The different names of a text file with a name a line, in order of first appearance."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"No file {path}: give a text file with a picture's name a line.")
     names = unique(line.strip() for line in read_text(path).split("\n"))
     if not names:
@@ -138,7 +162,7 @@ def unique(names: Iterable[str]) -> list[str]:
 
 
 def _open_file(path: Path, column: str | None, root: str | os.PathLike[str] | None) -> Pictures:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"No file or folder {path}: correct images=….")
     suffixes = "".join(path.suffixes[-2:]).lower()
     if path.suffix.lower() == ".tar":

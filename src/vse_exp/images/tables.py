@@ -25,7 +25,7 @@ def table_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
     the header has. Raises UserError with the line where the file is broken.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"No file {path}: correct the path.")
     suffix = path.suffix.lower()
     if suffix == ".parquet":

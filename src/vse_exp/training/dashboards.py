@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
-from vse_exp.evaluation.evaluator import embed_split
+from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.files import write_text
 from vse_exp.models.vse import VSE

@@ -30,13 +30,18 @@ def read_coco(path: Path, content: dict[str, Any]) -> Reading:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         records, malformed = [], []
         for number, entry in enumerate(content["annotations"]):
-            image = names.get(entry["image_id"])
-            if image is None:
+            image, caption = names.get(entry["image_id"]), entry["caption"]
+            if entry["image_id"] not in names:
                 reason = f"image_id {entry['image_id']} is not among the images"
-                malformed.append(f"{path.name} annotation {number}: {reason}")
+            elif not (isinstance(image, str) and image.strip()):
+                reason = f"the image {entry['image_id']} has no file_name"
+            elif not isinstance(caption, str):
+                reason = "the caption is no text"
             else:
-                records.append(Record(image, entry["caption"], split, entry.get("id")))
-    except (KeyError, TypeError) as error:
+                records.append(Record(image, caption, split, entry.get("id")))
+                continue
+            malformed.append(f"{path.name} annotation {number}: {reason}")
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} lacks {error} where COCO's captions have it.") from error
     bare = len(set(names.values()) - {record.image for record in records})
     return Reading(str(path), "coco", records, malformed, bare)
@@ -51,6 +56,7 @@ def read_karpathy(path: Path, content: dict[str, Any], restval: str = "train") -
     if restval not in RESTVAL:
         raise UserError(f"Unknown restval={restval}: choose one of {', '.join(RESTVAL)}.")
     records: list[Record] = []
+    malformed: list[str] = []
     bare = 0
     official = content.get("dataset") == "coco"  # other sets' sentences have running numbers
     try:
@@ -65,7 +71,10 @@ def read_karpathy(path: Path, content: dict[str, Any], restval: str = "train") -
             bare += not image["sentences"]
             for sentence in image["sentences"]:
                 number = sentence.get("sentid") if official else None
+                if not (isinstance(name, str) and isinstance(sentence["raw"], str)):
+                    malformed.append(f"{path.name} {name}: a name or sentence is no text")
+                    continue
                 records.append(Record(name, sentence["raw"], split, number))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} lacks {error} where Karpathy's files have it.") from error
-    return Reading(str(path), "karpathy", records, images_without_captions=bare)
+    return Reading(str(path), "karpathy", records, malformed, bare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def find_annotations(sources: Sequence[Path]) -> list[Path]:
     """The annotation files among `sources`: files as given, and the known ones in folders."""
     files: list[Path] = []
     for source in sources:
-        if source.is_dir():
+        if os.path.isdir(source):
             files += _in_folder(source)
-        elif source.is_file():
+        elif os.path.isfile(source):
             files.append(source)
         else:
             raise UserError(f"No file or folder {source}: correct source=….")
@@ -70,8 +71,11 @@ def read_annotations(
 
 
 def _first_line(path: Path) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.readline(10_000).rstrip("\r\n")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline(10_000).rstrip("\r\n")
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def _in_folder(folder: Path) -> list[Path]:

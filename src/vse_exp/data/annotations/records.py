@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vse_exp.errors import UserError
+from vse_exp.images.sources import check_name
 
 SPLIT_NAMES = {
     "train": "train",
@@ -77,8 +78,11 @@ class Annotations:
 
 
 def clean(text: str) -> str:
-    """One line of composed Unicode (NFC): runs of white space, line ends too, become a blank."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """One line of composed Unicode (NFC): runs of white space and control characters, line ends
+    too, become a blank."""
+    text = unicodedata.normalize("NFC", text)
+    marks = (" " if unicodedata.category(mark) == "Cc" else mark for mark in text)
+    return " ".join("".join(marks).split())
 
 
 def gather(readings: list[Reading]) -> Annotations:
@@ -89,6 +93,7 @@ def gather(readings: list[Reading]) -> Annotations:
     n_empty = n_duplicate = 0
     for reading in readings:
         for record in reading.records:
+            check_name(record.image, reading.source)
             caption = clean(record.caption)
             if not caption:
                 n_empty += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +31,13 @@ def write_splits(
     name: str,
     tokenize: Callable[[str], str],
     overwrite: bool = False,
+    also: Mapping[Path, str] | None = None,
 ) -> list[WrittenSplit]:
     """Write all splits below `folder`; captions of a picture are contiguous.
 
     The list of images has a line a picture where all have equally many captions, else a line a
-    caption; ids of captions are written where all have one. UserError where other files would be
+    caption; ids of captions are written where all have one. `also`: other texts, by path, that
+    appear together with them. UserError where other files would be
     replaced and `overwrite` is not set.
     """
     order = {"train": 0, "dev": 1, "test": 2}
@@ -68,7 +70,7 @@ def write_splits(
                     f"{path} is there already with other content: overwrite=true replaces it "
                     "(features beside it must then be extracted again)."
                 )
-    write_texts(texts)
+    write_texts({**texts, **(also or {})})
     for path in of_others:
         path.unlink(missing_ok=True)
     return counts

@@ -107,4 +107,4 @@ def _write_layout(folder: Path, seed: int, sizes: dict[str, int]) -> None:
         "normalized": True,
         "picture_size": SIZE,
     }
-    write_json(files.folder_provenance, about)
+    write_json(SplitFiles(folder / "scenes").folder_provenance, about)

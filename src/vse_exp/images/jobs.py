@@ -1,0 +1,99 @@
+"""What `vse_exp.extract` is asked for: one output, or those of all splits of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vse_exp.device import find_device
+from vse_exp.errors import UserError
+from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
+from vse_exp.images.backbones import Backbone, build_backbone
+from vse_exp.images.extraction import Extraction, Settings, extract_features
+from vse_exp.images.sources import open_pictures
+from vse_exp.progress import progress
+from vse_exp.split_files import SplitFiles
+
+
+def extract_from_config(config: Mapping[str, Any]) -> list[Extraction]:
+    """Extract the features that the keys in conf/extract.yaml describe, and print what came out.
+
+    UserError for what cannot be read, built or written, and with `strict` where one was skipped.
+    """
+    device = find_device(config["device"])
+    settings = Settings(
+        dtype=config["dtype"],
+        unit_norm=config["unit_norm"],
+        average_views=config["average_views"],
+        # on a CPU a few pictures at once stay in its caches
+        batch_size=config["batch_size"] or (16 if device.type == "cpu" else 128),
+        num_workers=_processors() if config["num_workers"] is None else config["num_workers"],
+        max_pixels=config["max_pixels"],
+        overwrite=config["overwrite"],
+        restart=config["restart"],
+    )
+    output = Path(config["output"])
+    outputs = prepared_outputs(output) if os.path.isdir(output) else [output]
+    if len(outputs) > 1 and config["list"] is not None:
+        raise UserError(
+            f"list={config['list']} fits one output, and {output} has {len(outputs)} splits."
+        )
+    transform = {**config["transform"], "view": config["view"]}
+    backbone = build_backbone(config["backbone"], config["weights"], transform, config["seed"])
+    done = [_extract(config, backbone, path, settings, device) for path in outputs]
+    left_out = sum(len(extraction.skipped) for extraction in done)
+    if config["strict"] and left_out:
+        raise UserError(
+            f"strict=true, and {left_out} pictures were skipped: *_skipped.csv beside the output "
+            "says why."
+        )
+    return done
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(16, processors - 1))
+
+
+def _extract(
+    config: Mapping[str, Any],
+    backbone: Backbone,
+    output: Path,
+    settings: Settings,
+    device: torch.device,
+) -> Extraction:
+    files = SplitFiles.of_features(output)
+    given = Path(config["list"]) if config["list"] is not None else None
+    pictures = open_pictures(
+        config["images"], names_to_follow(files, given), config["column"], config["root"]
+    )
+
+    def accept(skipped: list[tuple[str, str]]) -> None:
+        if not (skipped and files.prepared):
+            return
+        if not config["drop_unreadable"]:
+            name, reason = skipped[0]
+            raise UserError(
+                f"{len(skipped)} pictures of {files.images} could not be read ({name}: {reason}): "
+                "run the same with drop_unreadable=true to take their captions out too."
+            )
+        left = drop_captions(files, {name for name, _ in skipped})
+        print(f"{files.captions}: {left} captions are left")
+
+    with progress(output.name, "images") as update:
+        result = extract_features(pictures, backbone, output, settings, update, device, accept)
+    speed = "" if result.made == 0 else f", {result.made / max(result.seconds, 1e-9):.1f} images/s"
+    state = "complete already" if result.made == 0 else f"{backbone.name}, {backbone.dim}-d"
+    print(f"{output}: {result.n_images} rows ({state}{speed})")
+    if result.skipped:
+        name, reason = result.skipped[0]
+        print(
+            f"{len(result.skipped)} pictures skipped, listed in {files.skipped} "
+            f"(first: {name}: {reason})"
+        )
+    return result

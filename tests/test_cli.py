@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -141,7 +142,16 @@ def test_a_sweep_lists_the_job_that_failed_and_goes_on(tiny, tmp_path, monkeypat
     assert len(list(runs.rglob("results.json"))) == 2
     (failed,) = runs.rglob("failed.txt")
     assert "loss.margin is 7" in failed.read_text()
-    assert capfd.readouterr().err.endswith("error: 1 of the jobs failed.\n")
+    told = capfd.readouterr().err
+    assert told.endswith("error: 1 of the jobs failed.\n")
+    # each line says whose it is, and a table tells all
+    assert "[margin=7] failed: loss.margin is 7" in told
+    assert re.search(r"\[margin=0.1\] epoch 1, update \d+: aR", told)
+    rows = [line.split() for line in told.splitlines()]
+    assert [row[:2] for row in rows if len(row) > 1 and row[0].startswith("margin=")] == [
+        ["margin=0.1", "finished"], ["margin=7", "failed"], ["margin=0.2", "finished"],
+    ]  # fmt: skip
+    assert not list(runs.glob(".sweep-*"))
     assert call(monkeypatch, train_main, *arguments) == 1
     assert capfd.readouterr().err.count("is finished already") == 2
 

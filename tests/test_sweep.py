@@ -65,7 +65,7 @@ def test_failed_and_interrupted_trials(tiny, tmp_path, monkeypatch, capfd):
     assert call(monkeypatch, main, *arguments) == 75
     assert call(monkeypatch, main, *arguments) == 1
     told = capfd.readouterr().err
-    assert "trial 0 failed: RuntimeError: out of memory" in told
+    assert "failed: RuntimeError: out of memory" in told
     assert told.endswith("error: 1 of 2 trials failed: RuntimeError: out of memory\n")
     assert calls[1] == calls[2]
     assert [trial.state.name for trial in load(tmp_path).trials] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import hydra_entry
@@ -35,16 +36,19 @@ def main(cfg: DictConfig) -> float:
 
         import_lightning()
 
-    from vse_exp.evaluation.tables import print_results
     from vse_exp.training.distributed import is_first_process
     from vse_exp.training.fit import train
     from vse_exp.training.multirun import run_job
+    from vse_exp.training.terminal import tell_end
 
-    results = run_job(cfg, lambda: train(cfg, list(HydraConfig.get().overrides.task)))
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    results = run_job(cfg, lambda: train(cfg, overrides))
     if results is None:
         return float("nan")
-    if is_first_process():
-        print_results(results)
+    # of several processes the first alone tells, and of several jobs their table
+    if is_first_process() and hydra.mode == RunMode.RUN:
+        tell_end(results, cfg.paths.run_dir, hydra.runtime.choices["data"], overrides)
     return results["dev"]["rsum"]
 
 

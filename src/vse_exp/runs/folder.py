@@ -107,7 +107,7 @@ class RunFolder:
         return dict(one.lstrip("+~").split("=", 1) for one in asked if "=" in one)
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        """Where the run stands (finished, failed or unfinished), how far or why, and its results.
+        """Finished, failed, pruned or unfinished; how far it is or why it failed; its results.
 
         UserError for a broken file.
         """
@@ -116,6 +116,8 @@ class RunFolder:
         steps = [int(row["step"]) for row in self.rows() if (row["step"] or "").isdigit()]
         if self.failed.is_file():
             reason = _parse(self.failed, str).strip().rpartition("\n")[2]
+            if reason.startswith("pruned "):
+                return "pruned", reason, {}
             return "failed", reason if steps else f"before its first update: {reason}", {}
         return "unfinished", f"at update {steps[-1]}" if steps else "before its first update", {}
 
@@ -124,6 +126,17 @@ class RunFolder:
         if not self.metrics.is_file():
             return []
         return list(_parse(self.metrics, lambda text: csv.DictReader(io.StringIO(text))))
+
+    def curve(self) -> dict[int, float]:
+        """Dev rsum by update. UserError for a broken file."""
+        points: dict[int, float] = {}
+        for row in self.rows():
+            if row.get("val/rsum"):
+                try:
+                    points[int(row["step"])] = float(row["val/rsum"])
+                except (TypeError, ValueError):
+                    continue  # cut off by a kill
+        return points
 
     def check(self, cfg: DictConfig) -> None:
         """UserError where what lies here came, or is coming, out of other settings than `cfg`."""

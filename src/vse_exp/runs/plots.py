@@ -63,11 +63,9 @@ def draw_plots(
 def curve(path: Path) -> pd.Series:
     """Dev rsum by update; empty where a run has none, or is a record."""
     try:
-        rows = RunFolder(path).rows()
-        points = {int(row["step"]): float(row["val/rsum"]) for row in rows if row.get("val/rsum")}
-    except (UserError, ValueError, TypeError):  # the table of runs tells of a broken one
-        points = {}
-    return pd.Series(points, dtype=float)
+        return pd.Series(RunFolder(path).curve(), dtype=float)
+    except UserError:  # the table of runs tells of it
+        return pd.Series(dtype=float)
 
 
 def _curves(axes: Any, groups: Mapping[str, Sequence[pd.Series]]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shlex
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from optuna.trial import TrialState
 from vse_exp.cli import user_message
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
+from vse_exp.runs.board import Board, label_lines, short_overrides
 from vse_exp.runs.folder import RunFolder, run_name
 
 log = logging.getLogger(__name__)
@@ -48,18 +51,15 @@ def open_study(name: str, storage: str, prune_after: int | None) -> Iterator[opt
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            kept = _storage(storage)
-            study = optuna.create_study(
-                study_name=name,
-                storage=kept,
-                pruner=pruner,
-                direction="maximize",
-                load_if_exists=True,
-            )
-            study.set_metric_names(["dev rsum"])
-        except Exception as error:  # each database has its own
-            raise UserError(f"storage={storage}: {str(error).splitlines()[0]}") from error
+        kept = _storage(storage)
+        study = optuna.create_study(
+            study_name=name,
+            storage=kept,
+            pruner=pruner,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        study.set_metric_names(["dev rsum"])
         try:
             yield study
         finally:
@@ -68,14 +68,21 @@ def open_study(name: str, storage: str, prune_after: int | None) -> Iterator[opt
                 kept.engine.dispose()
 
 
-def _storage(address: str) -> JournalStorage | RDBStorage:
-    if address.startswith("journal:"):
-        return JournalStorage(JournalFileBackend(address.removeprefix("journal:")))
-    return RDBStorage(
-        address,
-        heartbeat_interval=HEARTBEAT_SECONDS,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-    )
+def _storage(address: str, retries: int = 4) -> JournalStorage | RDBStorage:
+    try:
+        if address.startswith("journal:"):
+            return JournalStorage(JournalFileBackend(address.removeprefix("journal:")))
+        return RDBStorage(
+            address,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        )
+    except Exception as error:  # each database has its own
+        # workers that start together make the tables of a new database together
+        if retries and re.search("unique|duplicate|already exists", str(error).lower()):
+            time.sleep(1)
+            return _storage(address, retries - 1)
+        raise UserError(f"storage={address}: {str(error).splitlines()[0]}") from error
 
 
 class Space:
@@ -139,25 +146,31 @@ def run_study(
     # a mistake in the command is told before any trial
     compose([*space.train, *space.suggest(_first(space))])
 
+    begun: dict[str, Path] = {}
+
     def objective(trial: optuna.Trial) -> float:
         # by the trial's number, so that neither another worker nor the same command again draws
         # what was drawn before
         study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number, constant_liar=True)
         overrides = space.suggest(trial)
+        label = f"{trial.number}: {short_overrides(overrides)}"
+        begun[label] = folder / run_name(overrides)
+        label_lines(label)
         try:
             rsum = _run_trial(trial, space.train, overrides, folder, compose, train)
         except Interrupted:
             study.enqueue_trial(trial.params)  # goes on with the same run folder
             raise
         except optuna.TrialPruned:
-            log.info("trial %d: pruned, %s", trial.number, " ".join(overrides))
+            log.info("pruned")
             raise
         except Exception as error:
             reason = user_message(error) or f"{type(error).__name__}: {error}"
             trial.set_user_attr("reason", reason)
-            log.error("trial %d failed: %s", trial.number, reason)
+            log.error("failed: %s", reason)
             raise _Failed from error
-        log.info("trial %d: rsum %.1f with %s", trial.number, rsum, " ".join(overrides))
+        finally:
+            label_lines("")
         return rsum
 
     def enough() -> bool:
@@ -171,7 +184,8 @@ def run_study(
     if ended := sum(map(len, ended_trials(study))):
         log.info("going on with study %s after %d trials", study.study_name, ended)
     if not enough():
-        study.optimize(objective, callbacks=[stop_in_time], catch=(_Failed,))
+        with Board(lambda: begun):
+            study.optimize(objective, callbacks=[stop_in_time], catch=(_Failed,))
     _tell(study, space)
 
 
@@ -220,6 +234,8 @@ def _run_trial(
     """The dev rsum of one training, in a folder of the study named by what was drawn."""
     name = run_name(overrides)
     cfg = compose([*fixed, *overrides, f"paths.run_dir='{folder / name}'"])
+    if cfg.progress == "auto":
+        cfg.progress = False  # the table of trials is in its place
     if "wandb" in cfg.logger:
         cfg.logger.wandb.update(name=name, group=trial.study.study_name)
 

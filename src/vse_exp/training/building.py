@@ -32,8 +32,9 @@ from vse_exp.optimizers import build_optimizer
 from vse_exp.runs.folder import RunFolder
 from vse_exp.text.subwords import SubwordVocabulary
 from vse_exp.training.csv_logger import CSVMetrics
-from vse_exp.training.log import RetrievalProgressBar, TrainingLog
+from vse_exp.training.log import TrainingLog
 from vse_exp.training.module import RetrievalModule
+from vse_exp.training.terminal import TrainingProgress
 
 _UNKNOWN_KEY = "unexpected keyword argument"
 
@@ -104,8 +105,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
     """The trainer with all callbacks, `last` at their end."""
     callbacks: list[pl.Callback] = [TrainingLog(cfg.disp_freq)]
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
-    if progress:
-        callbacks.append(RetrievalProgressBar(refresh_rate=cfg.disp_freq))
+    callbacks.append(TrainingProgress(progress))
     callbacks += [build(one) for one in cfg.callbacks.values() if one is not None]
     # at the end, so that what they save holds the state of all others
     callbacks += last
@@ -118,7 +118,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         "default_root_dir": folder.path,
         "enable_checkpointing": False,
         "enable_model_summary": False,
-        "enable_progress_bar": progress,
+        "enable_progress_bar": True,  # ours, which may be lines
         "limit_val_batches": 0,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,

@@ -70,6 +70,7 @@ def _train(
     resume_from = _resume_path(cfg, folder)
     if is_first_process():
         folder.record(cfg, overrides)
+    log.info("run: %s, seed %d", folder.path, cfg.seed)
     module, datamodule = build_parts(cfg)
     validation = RetrievalValidation(
         folder.checkpoints,
@@ -88,14 +89,6 @@ def _train(
         for logger in trainer.loggers:
             if isinstance(logger, CSVMetrics):
                 logger.resume_at(step)
-    log.info(
-        "training on %s: %d captions, %d images of %s, %d words",
-        cfg.data.name,
-        len(datamodule.split("train").captions),
-        len(datamodule.split("train").image_features),
-        "x".join(map(str, datamodule.split("train").image_features.shape[1:])),
-        len(datamodule.vocabulary.words),
-    )
     try:
         with quiet_lightning():
             log_config(trainer.loggers, plain(cfg))

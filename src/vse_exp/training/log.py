@@ -1,4 +1,4 @@
-"""What a training says while it runs: figures to the loggers, and a progress bar."""
+"""Figures of a training as it goes, for its loggers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
 
 from vse_exp.data.loading import PairBatch
 from vse_exp.training.module import RetrievalModule
-from vse_exp.training.validation import RetrievalValidation
 
 
 class TrainingLog(Callback):
@@ -18,7 +16,6 @@ class TrainingLog(Callback):
 
     def __init__(self, every: int = 10) -> None:
         self.every = every
-        self.latest: dict[str, float] = {}
         self._since = 0.0
         self._captions = 0
         self._step = 0
@@ -42,7 +39,7 @@ class TrainingLog(Callback):
         self._step = trainer.global_step
         assert isinstance(pl_module, RetrievalModule)
         now = time.perf_counter()
-        self.latest = {
+        figures = {
             "train/loss": float(outputs["loss"]),
             "train/loss_per_item": float(outputs["loss"])
             / max(1, len(batch.tokens) * trainer.world_size),
@@ -53,18 +50,4 @@ class TrainingLog(Callback):
         }
         self._since, self._captions = now, 0
         for logger in trainer.loggers:
-            logger.log_metrics(self.latest, step=trainer.global_step)
-
-
-class RetrievalProgressBar(TQDMProgressBar):
-    """Lightning's bar with the loss, captions a second and the best rsum so far."""
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        shown: dict[str, Any] = {}
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connectors set it
-            if isinstance(callback, TrainingLog) and callback.latest:
-                shown["loss"] = f"{callback.latest['train/loss']:.3g}"
-                shown["captions/s"] = f"{callback.latest['train/captions_per_second']:.0f}"
-            if isinstance(callback, RetrievalValidation):
-                shown["best_rsum"] = f"{callback.best['rsum']:.1f}"
-        return shown
+            logger.log_metrics(figures, step=trainer.global_step)

@@ -1,11 +1,13 @@
-"""Many jobs in one command: a failing one does not end the others, and is listed at the end."""
+"""Many jobs in one command: a failing one does not end the others, and all stand in one table."""
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import sys
-import time
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +15,21 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vse_exp.cli import show_log, user_message
 from vse_exp.errors import Interrupted, UserError
-from vse_exp.files import write_text
-from vse_exp.runs.folder import RunFolder
+from vse_exp.files import write_json, write_text
+from vse_exp.runs.board import Board, label_lines, mute_terminal, short_overrides
+from vse_exp.runs.folder import RunFolder, read_mapping
 
 log = logging.getLogger(__name__)
+
+SWEEP = "VSE_EXP_SWEEP"
+"""The environment variable by which jobs know the folder where their sweep looks for them."""
 
 
 def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
@@ -42,18 +49,39 @@ def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any
             "trainer.strategy=ddp_spawn, or one command a run."
         )
     torch.set_num_threads(threads_a_job())
-    failed = RunFolder(cfg.paths.run_dir).failed
-    failed.unlink(missing_ok=True)
+    folder = RunFolder(cfg.paths.run_dir)
+    folder.failed.unlink(missing_ok=True)
+    _announce(folder)
+    if cfg.progress == "auto":
+        cfg.progress = False  # the table is in its place
     try:
-        return job()
+        results = job()
+        log.info("dev rsum %.1f, test %.1f", results["dev"]["rsum"], results["test"]["rsum"])
+        return results
     except Interrupted:  # the whole sweep stops; the same command goes on with it
         raise
     except Exception as error:
         reason = user_message(error) or traceback.format_exc()
-        log.error("%s failed: %s", cfg.paths.run_dir, reason.strip().splitlines()[-1])
-        if not failed.is_file():  # it failed before the training had begun
-            write_text(failed, reason)
+        log.error("failed: %s", reason.strip().rpartition("\n")[2])
+        if not folder.failed.is_file():  # it failed before the training had begun
+            write_text(folder.failed, reason)
         return None
+    finally:
+        label_lines("")
+
+
+def _announce(folder: RunFolder) -> None:
+    """Put this job on the table of its sweep, and its name before what it logs."""
+    chosen = HydraConfig.get()
+    sweep = Path(os.environ.get(SWEEP, folder.path))
+    keys = read_mapping(sweep / "keys.json")["keys"] if (sweep / "keys.json").is_file() else []
+    swept = [one for one in chosen.overrides.task if one.partition("=")[0] in keys]
+    label = short_overrides(swept) or folder.path.name
+    label_lines(label)
+    if SWEEP in os.environ:
+        write_json(sweep / f"{chosen.job.num:06}.json", {"label": label, "path": str(folder.path)})
+        if sys.stderr.isatty():
+            mute_terminal()
 
 
 def threads_a_job() -> int:
@@ -64,26 +92,51 @@ def threads_a_job() -> int:
     return max(1, min(torch.get_num_threads(), cores // at_once))
 
 
-class ReportFailures(Callback):
-    """At the end of a multirun, lists the jobs that failed with their reasons, and ends with exit
-    status 1 if there are any."""
+class SweepTable(Callback):
+    """Shows the jobs of a multirun as a table, and in the end those that failed with their reasons,
+    with exit status 1 if there are any."""
 
-    def __init__(self) -> None:
-        self.started = 0.0
+    def __getstate__(self) -> dict[str, Any]:
+        """Launchers send this to other processes, which have no table."""
+        return {}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        self.started = time.time()
+        runs = Path(config.hydra.sweep.dir)
+        runs.mkdir(parents=True, exist_ok=True)
+        # among the runs, since jobs may be on other machines
+        self.folder = Path(tempfile.mkdtemp(prefix=".sweep-", dir=runs))
+        asked = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        keys = [one.key_or_group for one in asked if one.is_sweep_override()]
+        params = config.hydra.sweeper.get("params") or {}
+        write_json(self.folder / "keys.json", {"keys": [*keys, *params]})
+        os.environ[SWEEP] = str(self.folder)
+        show_log()
+        self.board = Board(self.jobs)
+        self.board.__enter__()
+        atexit.register(self.end)  # Hydra does not tell of a multirun that was stopped
+
+    def jobs(self) -> dict[str, Path]:
+        """The run folder of each job that has begun, by what tells it from the others."""
+        found = (read_mapping(file) for file in sorted(self.folder.glob("[0-9]*.json")))
+        return {job["label"]: Path(job["path"]) for job in found}
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        found = [
-            path
-            for path in sorted(Path(config.hydra.sweep.dir).rglob("failed.txt"))
-            if path.stat().st_mtime >= self.started
-        ]
-        if not found:
-            return
-        show_log()
-        for path in found:
-            log.error("%s failed: %s", path.parent, path.read_text().strip().rpartition("\n")[2])
-        print(f"error: {len(found)} of the jobs failed.", file=sys.stderr)
-        sys.exit(1)
+        failed = {
+            label: folder.failed.read_text().strip().rpartition("\n")[2]
+            for label, folder in ((one, RunFolder(path)) for one, path in self.jobs().items())
+            if folder.failed.is_file()
+        }
+        self.end()
+        show_log()  # each job's set-up by Hydra disables what logs
+        for label, reason in failed.items():
+            log.error("[%s] failed: %s", label, reason)
+        if failed:
+            print(f"error: {len(failed)} of the jobs failed.", file=sys.stderr)
+            sys.exit(1)
+
+    def end(self) -> None:
+        """Take the table from the terminal, or leave it there."""
+        if os.environ.pop(SWEEP, None):
+            atexit.unregister(self.end)
+            self.board.__exit__(None, None, None)
+            shutil.rmtree(self.folder, ignore_errors=True)

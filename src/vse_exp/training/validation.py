@@ -98,7 +98,7 @@ class RetrievalValidation(Callback):
                 write_ranks(self.ranks_path, evaluation)
         else:
             self.without_gain += 1
-        log.info("%s", self._line(trainer, metrics))
+        log.info("%s%s", self._line(trainer, metrics), "" if self.without_gain else " *")
         if self.patience is not None and self.without_gain >= self.patience:
             trainer.should_stop = True
         trainer.save_checkpoint(self.last_path, weights_only=False)

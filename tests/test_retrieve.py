@@ -22,6 +22,7 @@ from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_model, save_model
 from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.retrieval.gallery import open_gallery
 from vse_exp.retrieval.queries import read_queries, verbatim
 from vse_exp.text.vocabulary import Vocabulary
 
@@ -51,6 +52,28 @@ def run(
 
 
 TINY = ("data=custom", "data.name=tiny", "paths.data_dir=data", "split=dev")
+
+
+def test_all_splits_of_a_data_set_at_once(files: Path, capsys) -> None:
+    keys = ("data=custom", "data.name=tiny", "paths.data_dir=data")
+    run(index.main, *keys, "split=all", "output=whole", capsys=capsys)
+    whole = open_gallery("whole")
+    parts = []
+    for split in ("train", "dev", "test"):
+        run(index.main, *keys, f"split={split}", f"output={split}", capsys=capsys)
+        parts.append(open_gallery(split))
+    for kind in ("images", "captions"):
+        vectors = np.concatenate([part.items(kind).vectors for part in parts])
+        np.testing.assert_array_equal(whole.items(kind).vectors, vectors)
+    names = [name for part in parts for name in part.items("captions").names]
+    assert whole.items("captions").names == names
+    assert whole.caption_image is not None
+    assert whole.caption_image[36:39].tolist() == [12, 12, 12]
+    assert whole.about["source"] == "tiny all"
+    told = run(
+        index.main, *keys[:1], "data.name=no", "split=all", "output=x", capsys=capsys, code=1
+    )
+    assert "No train split of data set 'no'" in told
 
 
 def test_a_data_set_is_indexed_and_searched(files: Path, capsys) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,46 @@ def test_options_of_approximate_search_are_checked() -> None:
         AnnOptions("flat")
     with pytest.raises(UserError, match=r"ann.n_probe=0"):
         AnnOptions("ivf", n_probe=0)
+
+
+def test_a_full_disk_is_one_sentence(model: VSE, tmp_path: Path) -> None:
+    """What the embeddings take is more than a file may hold; nothing is left behind."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*: File too large"):
+            build_gallery(model, tmp_path / "gallery", images=random_features(3000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("similarity", 3),
+        ("source", None),
+        ("pictures", {"a": 1}),
+        ("pictures", [3]),
+        ("provenance", "x"),
+        ("images", 5),
+        ("images", {"count": "10"}),
+        ("version", None),
+        ("fingerprint", ["a"]),
+    ],
+)
+def test_a_record_of_other_types_is_one_sentence(model, tmp_path, key, value) -> None:
+    build_gallery(model, tmp_path / "g", images=FEATURES)
+    record = tmp_path / "g" / "gallery.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
+    with pytest.raises(UserError, match=r"The gallery .* is broken .*: build it again"):
+        open_gallery(tmp_path / "g")
+
+
+@pytest.mark.parametrize("links", [np.full(30, 10), np.full(30, -1), np.zeros(3, int), np.ones(30)])
+def test_links_to_images_that_are_not_there(model, tmp_path, links) -> None:
+    parts = {"images": FEATURES, "captions": CAPTIONS, "caption_image": np.arange(30) // 3}
+    build_gallery(model, tmp_path / "g", **parts)
+    np.save(tmp_path / "g" / "caption_image.npy", links)
+    with pytest.raises(UserError, match=r"is broken \(caption_image"):
+        open_gallery(tmp_path / "g")

@@ -7,6 +7,7 @@ caption, which admits any number of captions an image.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,6 +119,27 @@ def load_picture_split(
         caption_image = np.arange(len(captions)) // (len(captions) // len(names))
     rows = PictureRows.open(find_pictures(pictures, names), preprocessing)
     return Split(split, captions, caption_image, rows, names, files, True, pictures)
+
+
+def fingerprint(files: SplitFiles) -> dict[str, Any]:
+    """What tells these files from others of the same names: a hash of the captions and of the list
+    of images, and of features the shape, a hash of some rows and how they were made."""
+    found: dict[str, Any] = {"captions": _hash(files.captions.read_bytes())}
+    if os.path.isfile(files.images):
+        found["list of images"] = _hash(files.images.read_bytes())
+    if os.path.isfile(files.features):
+        array = open_features(files.features)
+        some = np.ascontiguousarray(array[:: max(1, len(array) // 50)])
+        found["image features"] = {
+            "shape": list(array.shape),
+            "rows": _hash(some.tobytes()),
+            "provenance": feature_record(files.features),
+        }
+    return found
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def find_pictures(place: str, names: Sequence[str]) -> Pictures:

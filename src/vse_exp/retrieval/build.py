@@ -43,7 +43,7 @@ def build_gallery(
     captions: Sequence[str] | None = None,
     caption_image: np.ndarray | None = None,
     source: str = "",
-    pictures: str | None = None,
+    pictures: str | list[str] | None = None,
     provenance: dict[str, Any] | None = None,
     half: bool = False,
     ann: AnnOptions | None = None,

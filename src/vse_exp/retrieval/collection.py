@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from vse_exp.data import load_split_from_config, open_features
-from vse_exp.data.layouts import find_pictures
+from vse_exp.data.layouts import Split, find_pictures
+from vse_exp.data.loading import find_split_files
 from vse_exp.errors import UserError
 from vse_exp.files import read_lines
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.pictures import PictureRows
 from vse_exp.images.provenance import feature_record, read_record, require_compatible
-from vse_exp.images.rows import Images
+from vse_exp.images.rows import Images, JoinedImages
 from vse_exp.images.sources import open_pictures
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.ann import AnnOptions
@@ -35,7 +36,7 @@ class Collection:
     image_names: list[str] | None = None
     captions: list[str] | None = None
     caption_image: np.ndarray | None = None
-    pictures: str | None = None
+    pictures: str | list[str] | None = None
     provenance: dict[str, Any] | None = None
 
 
@@ -72,15 +73,38 @@ def read_collection(config: Mapping[str, Any], model: VSE) -> Collection:
 
 
 def _of_data(data: Mapping[str, Any], name: str, model: VSE) -> Collection:
-    split = load_split_from_config(data, name, model.preprocessing)
+    """A split, or with `all` every split that is there, one after the other."""
+    if name != "all":
+        split = load_split_from_config(data, name, model.preprocessing)
+        return _joined(data["name"], name, [split])
+    splits = []
+    for each in ("train", "dev", "test"):
+        try:
+            find_split_files(data, each)
+        except UserError:
+            continue
+        splits.append(load_split_from_config(data, each, model.preprocessing))
+    if not splits:
+        find_split_files(data, "train")  # says where it looked
+    return _joined(data["name"], name, splits)
+
+
+def _joined(data: str, name: str, splits: list[Split]) -> Collection:
+    first, *others = splits
+    for other in others:
+        require_compatible(first.provenance, other.provenance, allow=False)
+    begins = np.cumsum([0, *(len(split.image_features) for split in splits)])
+    names = [split.image_names for split in splits if split.image_names is not None]
+    places = [place for place in dict.fromkeys(split.pictures for split in splits) if place]
+    images = first.image_features
     return Collection(
-        f"{data['name']} {name}",
-        split.image_features,
-        split.image_names,
-        split.captions,
-        split.caption_image,
-        split.pictures,
-        split.provenance,
+        f"{data} {name}",
+        JoinedImages([split.image_features for split in splits]) if others else images,
+        [name for each in names for name in each] if len(names) == len(splits) else None,
+        [caption for split in splits for caption in split.captions],
+        np.concatenate([s.caption_image + start for s, start in zip(splits, begins, strict=False)]),
+        places if len(places) > 1 else next(iter(places), None),
+        first.provenance,
     )
 
 

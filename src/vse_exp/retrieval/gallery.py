@@ -9,8 +9,6 @@ images.faiss, captions.faiss  indices for approximate search, where asked for (s
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +20,9 @@ import torch
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.neighbours import best_captions, best_images
+from vse_exp.files import MAX_RECORD, read_json, read_text
+from vse_exp.images.features import open_features
+from vse_exp.images.weights import weights_hash
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.ann import AnnIndex
 from vse_exp.retrieval.search import Hits, search
@@ -120,12 +121,7 @@ class Gallery:
 
 def model_fingerprint(model: torch.nn.Module) -> str:
     """SHA-256 over the names, shapes, types and values of all weights, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        array = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(array.shape)} {array.dtype}\n".encode())
-        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return weights_hash(model, "{name} {shape} {dtype}", counters=True)
 
 
 def open_gallery(path: str | os.PathLike[str], model: VSE | None = None) -> Gallery:
@@ -140,32 +136,54 @@ def open_gallery(path: str | os.PathLike[str], model: VSE | None = None) -> Gall
             f"`python -m vse_exp.index checkpoint=… data=… split=… output={path}`."
         )
     try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
-        version = about["version"]
-        if version != VERSION:
-            raise UserError(
-                f"{path} is a gallery of version {version}, and this program reads {VERSION}: "
-                "build it again."
-            )
-        links = path / "caption_image.npy"
-        gallery = Gallery(
-            about,
-            **{kind: _open_items(path, kind, about) for kind in KINDS if kind in about},
-            caption_image=np.load(links) if links.is_file() else None,
-        )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        about = read_json(path / ABOUT, MAX_RECORD)
+        if about["version"] != VERSION:
+            raise ValueError(f"of version {about['version']}, and this program reads {VERSION}")
+        _check_about(about)
+        kinds: dict[Kind, Items] = {
+            kind: _open_items(path, kind, about) for kind in KINDS if kind in about
+        }
+        links = _open_links(path, kinds)
+        gallery = Gallery(about, kinds.get("images"), kinds.get("captions"), links)
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise UserError(f"The gallery {path} is broken ({error}): build it again.") from error
     if model is not None:
         gallery.check_model(model)
     return gallery
 
 
+def _check_about(about: Mapping[str, Any]) -> None:
+    """ValueError for values of another type than those that are written."""
+    texts = ("fingerprint", "similarity", "source")
+    if not all(isinstance(about[key], str) for key in texts):
+        raise ValueError(f"{', '.join(texts)} of {ABOUT} must be texts")
+    places = about["pictures"]
+    several = isinstance(places, list) and all(isinstance(place, str) for place in places)
+    if not (places is None or isinstance(places, str) or several):
+        raise ValueError(f"pictures of {ABOUT} must be a place, or a list of them")
+    if not isinstance(about["provenance"], dict | None):
+        raise ValueError(f"provenance of {ABOUT} must be a record")
+
+
 def _open_items(path: Path, kind: Kind, about: Mapping[str, Any]) -> Items:
-    text = (path / f"{kind}.txt").read_text(encoding="utf-8")
-    names = text.split("\n")[:-1]
-    vectors = np.load(path / f"{kind}.npy", mmap_mode="r", allow_pickle=False)
-    if not len(names) == len(vectors) == about[kind]["count"]:
+    names = read_text(path / f"{kind}.txt").split("\n")[:-1]
+    vectors = open_features(path / f"{kind}.npy")
+    if vectors.ndim != 2 or not len(names) == len(vectors) == about[kind]["count"]:
         raise ValueError(f"{kind}.txt, {kind}.npy and {ABOUT} disagree about their number")
     index = path / f"{kind}.faiss"
     described = about[kind].get("index")
     return Items(names, vectors, AnnIndex(described, path=index) if described else None)
+
+
+def _open_links(path: Path, kinds: Mapping[Kind, Items]) -> np.ndarray | None:
+    """The row of each caption's image."""
+    file = path / "caption_image.npy"
+    if not file.is_file():
+        return None
+    links = np.load(file, allow_pickle=False)
+    n_images, n_captions = (len(kinds[kind]) for kind in KINDS)
+    if links.shape != (n_captions,) or links.dtype.kind not in "iu":
+        raise ValueError("caption_image.npy must hold a whole number for each caption")
+    if links.min() < 0 or links.max() >= n_images:
+        raise ValueError("caption_image.npy names an image that is not there")
+    return links

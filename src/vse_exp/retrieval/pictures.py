@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
+from vse_exp.data.scenes.drawn import DrawnPictures
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import UnreadableImage, open_picture
+from vse_exp.images.sources import Pictures, open_pictures
 from vse_exp.retrieval.gallery import Gallery
 
 THUMBNAIL = 240
@@ -27,20 +29,19 @@ class Thumbnails(Protocol):
         ...
 
 
-def open_thumbnails(pictures: str | None, names: Sequence[str] | None) -> Thumbnails | None:
-    """The thumbnails of the images `names` from a folder, tar or other source of pictures.
+def open_thumbnails(
+    pictures: str | Sequence[str] | None, names: Sequence[str] | None
+) -> Thumbnails | None:
+    """The thumbnails of the images `names` from a folder, tar or other source of pictures, or of
+    several.
 
     `pictures` may be `scenes` for pictures that the program draws itself. None where either is None
     or nothing is found there. Names that lead out of a folder are looked for by their last part.
     """
-    if pictures is None or not names:
+    if not pictures or not names:
         return None
     if pictures == "scenes":
-        return _Drawn(names)
-    from vse_exp.images.sources import open_pictures
-
-    if Path(pictures).is_dir():
-        names = [_below(name) for name in names]
+        return _Read(DrawnPictures(names, THUMBNAIL))
     try:
         return _Read(open_pictures(pictures, names))
     except UserError:
@@ -50,26 +51,20 @@ def open_thumbnails(pictures: str | None, names: Sequence[str] | None) -> Thumbn
 def gallery_thumbnails(gallery: Gallery, pictures: str | None = None) -> Thumbnails | None:
     """The thumbnails of a gallery's images, from `pictures` or where the gallery says they lie.
 
-    A gallery may come from anywhere: it may name a folder or an archive, but no list of files.
+    A gallery may come from anywhere: it may name folders and archives, but no list of files.
     """
     place = pictures or gallery.about["pictures"]
     if pictures is None and place is not None and place != "scenes":
-        path = Path(place)
-        if not path.is_dir() and path.suffix.lower() not in (".tar", ".zip"):
-            return None
+        for path in map(Path, [place] if isinstance(place, str) else place):
+            if not path.is_dir() and path.suffix.lower() not in (".tar", ".zip"):
+                return None
     return open_thumbnails(place, gallery.images.names if gallery.images else None)
-
-
-def _below(name: str) -> str:
-    """A name that leads nowhere but down: one that is absolute or climbs is cut to its end."""
-    path = PurePath(name)
-    return path.name if path.is_absolute() or ".." in path.parts else name
 
 
 class _Read:
     """Thumbnails of picture files."""
 
-    def __init__(self, source: _Source) -> None:
+    def __init__(self, source: Pictures) -> None:
         self.source = source
         self.lock = threading.Lock()
 
@@ -80,24 +75,6 @@ class _Read:
             return thumbnail(open_picture(content))
         except (UnreadableImage, UserError):
             return None
-
-
-class _Source(Protocol):
-    def read(self, index: int, /) -> bytes: ...
-
-
-class _Drawn:
-    """Thumbnails of the built-in data set."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-
-    def jpeg(self, row: int) -> bytes | None:
-        from vse_exp.data.scenes.drawing import draw
-        from vse_exp.data.scenes.sampling import named_scene
-
-        scene = named_scene(self.names[row])
-        return None if scene is None else thumbnail(draw(scene, THUMBNAIL))
 
 
 def thumbnail(picture: Image.Image, size: int = THUMBNAIL) -> bytes:

@@ -98,7 +98,7 @@ def test_lasagne_weights_bring_the_originals_pipeline(monkeypatch, tmp_path):
         return {"features.0.weight": torch.zeros(1)}
 
     monkeypatch.setitem(
-        sys.modules, "vse_exp.compat.vgg19", types.SimpleNamespace(load_lasagne_vgg19=load)
+        sys.modules, "vse_exp.images.lasagne", types.SimpleNamespace(load_lasagne_vgg19=load)
     )
     monkeypatch.setattr(families, "load_into", lambda *given: None)
     monkeypatch.setattr(

@@ -90,7 +90,7 @@ def _torchvision(name: str, weights: str) -> _Built:
     if weights.endswith(".pkl"):
         if name != "vgg19":
             raise UserError(f"{weights} is read as Lasagne's vgg19.pkl: it needs backbone=vgg19.")
-        from vse_exp.compat.vgg19 import load_lasagne_vgg19
+        from vse_exp.images.lasagne import load_lasagne_vgg19
 
         load_into(module, load_lasagne_vgg19(weights), (head,), weights)
         preprocessing = LASAGNE_VGG19

@@ -12,25 +12,27 @@ import pytest
 import torch
 from torchvision.models import vgg19 as torchvision_vgg19
 
-from vse_exp.compat import vgg19
-from vse_exp.compat.vgg19 import load_lasagne_vgg19
 from vse_exp.errors import UserError
+from vse_exp.images import lasagne
+from vse_exp.images.lasagne import load_lasagne_vgg19
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """Parameters of a network of few channels, in Lasagne's order."""
-    monkeypatch.setattr(vgg19, "CHANNELS", (2,) * 16)
-    monkeypatch.setattr(vgg19, "DENSE", {0: (8, 5), 3: (5, 5), 6: (5, 3)})
+    monkeypatch.setattr(lasagne, "CHANNELS", (2,) * 16)
+    monkeypatch.setattr(lasagne, "DENSE", {0: (8, 5), 3: (5, 5), 6: (5, 3)})
     random = np.random.default_rng(0)
-    return [random.standard_normal(shape).astype(np.float32) for shape in vgg19._shapes().values()]
+    return [
+        random.standard_normal(shape).astype(np.float32) for shape in lasagne._shapes().values()
+    ]
 
 
 def test_names_and_shapes_are_those_of_torchvision() -> None:
     with torch.device("meta"):
         expected = {name: tuple(p.shape) for name, p in torchvision_vgg19().named_parameters()}
     # dense weights are turned
-    shapes = {name: s[::-1] if len(s) == 2 else s for name, s in vgg19._shapes().items()}
+    shapes = {name: s[::-1] if len(s) == 2 else s for name, s in lasagne._shapes().items()}
     assert list(shapes.items()) == list(expected.items())
 
 
@@ -42,7 +44,7 @@ def test_arrays_of_old_protocols(small: list[np.ndarray], tmp_path: Path, protoc
     content = {"param values": small, "mean value": np.zeros(3), "synset words": ["a", "b"]}
     path.write_bytes(pickle.dumps(content, protocol))
     state = load_lasagne_vgg19(path)
-    assert list(state) == list(vgg19._shapes())
+    assert list(state) == list(lasagne._shapes())
     for value, expected in zip(state.values(), small, strict=True):
         assert value.dtype == torch.float32
         np.testing.assert_array_equal(value.numpy(), expected.T if expected.ndim == 2 else expected)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.answers import Ranks, join_answers
+from vse_exp.evaluation.answers import Ranks, Relevance, join_answers
 from vse_exp.evaluation.metrics import STANDARD, Metric, retrieval_metrics, with_rsum
 from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.evaluation.rerank import Rerank
@@ -55,6 +55,7 @@ def evaluate_embeddings(
     rerank: Rerank | None = None,
     verbose: bool = False,
     metrics: Sequence[Metric] = STANDARD,
+    relevance: tuple[Relevance, Relevance] | None = None,
 ) -> Evaluation:
     """Rank and summarise under a protocol.
 
@@ -62,6 +63,7 @@ def evaluate_embeddings(
     captions. `folds`: consecutive folds of `n_images` images, each a gallery of its own, the
     metrics averaged (COCO 1K is five folds of 1,000); rsum is the sum of the averaged recalls.
     `rerank` changes the scores as it says, within each gallery. `metrics`: what is reported.
+    `relevance`: what is right beside the pairs, with `full` alone (see relevance.py).
     Raises UserError for an unknown protocol and for sizes that do not fit.
     """
     if protocol not in PROTOCOLS:
@@ -75,11 +77,14 @@ def evaluate_embeddings(
         raise UserError(
             f"protocol={protocol} with n_images={size} does not fit the {total} images there are."
         )
+    if relevance is not None and protocol != "full":
+        raise UserError(f"Relevance is of the whole split: leave out protocol={protocol}, or it.")
     starts = range(0, total if protocol == "folds" else size, size)
     galleries = [_gallery(images, captions, mapping, start, size) for start in starts]
     rank = rank_answers if rerank is None else rerank.rank
     every = any(metric.every_answer for metric in metrics)
-    both = [rank(*gallery, similarity, every=every, verbose=verbose) for gallery in galleries]
+    options = {"every": every, "verbose": verbose, "relevance": relevance}
+    both = [rank(*gallery, similarity, **options) for gallery in galleries]
     per_fold = tuple(retrieval_metrics(*pair, metrics) for pair in both)
     figures = {name: sum(fold[name] for fold in per_fold) / len(per_fold) for name in per_fold[0]}
     label = _describe(protocol, size, total, [len(search.image) for _, search in both], rerank)

@@ -103,17 +103,17 @@ def rank_answers(
     images = as_rows(images, "images")
     captions = as_rows(captions, "captions").to(images.device)
     mapping = as_map(caption_image).to(images.device)
-    check_map(images, captions, mapping)
+    check_map(images, captions, mapping, every_image=relevance is None)
     image_norms, caption_norms = row_norms(images, "Image"), row_norms(captions, "Caption")
     if relevance is None:
         for_images, for_captions = pair_relevance(mapping)
-        exact = _exact_pairs(score, images, captions, mapping, for_captions.query)
+        exact = exact_pairs(score, images, captions, mapping, for_captions.query)
         right = exact[for_images.item], exact
     else:
         for_images, for_captions = (one.to(images.device) for one in relevance)
         right = (
-            _exact_pairs(score, images, captions, for_images.query, for_images.item),
-            _exact_pairs(score, images, captions, for_captions.item, for_captions.query),
+            exact_pairs(score, images, captions, for_images.query, for_images.item),
+            exact_pairs(score, images, captions, for_captions.item, for_captions.query),
         )
     rounding = _Rounding.of(images, captions)
     caption_offset, image_offset = offsets or (None, None)
@@ -270,13 +270,13 @@ class _Pairs:
         """Scores (n,) of the pairs of rows `i` of the images and `j` of the captions."""
         size = len(self.images), len(self.captions)
         if 64 * len(i) < size[0] * size[1]:
-            return _exact_pairs(self.similarity, self.images, self.captions, i, j)
+            return exact_pairs(self.similarity, self.images, self.captions, i, j)
         # many, as where embeddings have collapsed: one product is cheaper than its pairs
         out = self.images.new_empty(size, dtype=torch.float64)
         return self.similarity.block(self.images.double(), self.captions.double(), out)[i, j]
 
 
-def _exact_pairs(
+def exact_pairs(
     similarity: Similarity, images: Tensor, captions: Tensor, i: Tensor, j: Tensor
 ) -> Tensor:
     """Float64 scores (n,) of the pairs of rows `i` of `images` and `j` of `captions`."""

@@ -42,8 +42,11 @@ def as_map(caption_image: Any) -> Tensor:
     return mapping.long()
 
 
-def check_map(images: Tensor, captions: Tensor, caption_image: Tensor) -> None:
-    """Raise UserError unless rows are of one size and the map gives each image a caption."""
+def check_map(
+    images: Tensor, captions: Tensor, caption_image: Tensor, every_image: bool = True
+) -> None:
+    """Raise UserError unless rows are of one size and the map gives each image (not `every_image`:
+    some images) a caption."""
     if images.shape[1] != captions.shape[1]:
         raise UserError(
             f"Images have {images.shape[1]} dimensions and captions {captions.shape[1]}: "
@@ -62,7 +65,7 @@ def check_map(images: Tensor, captions: Tensor, caption_image: Tensor) -> None:
             f"{len(images)} images: rows of caption_image count from 0."
         )
     without = torch.bincount(caption_image, minlength=len(images)) == 0
-    if bool(without.any()):
+    if every_image and bool(without.any()):
         row = int(without.nonzero()[0])
         raise UserError(f"Image {row} has no caption: leave it out, or give it one.")
 

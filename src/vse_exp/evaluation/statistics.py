@@ -51,7 +51,7 @@ def bootstrap_intervals(
     _check(n_resamples, confidence)
     sample = _Sample(ranks, metrics)
     drawn = _joined(sample.figures(weights) for weights in _draws(ranks, n_resamples, seed))
-    return {name: _interval(values, confidence) for name, values in drawn.items()}
+    return {name: percentile_interval(values, confidence) for name, values in drawn.items()}
 
 
 def compare_ranks(
@@ -90,7 +90,7 @@ def compare_ranks(
         # figures are sums of floats: equal differences may differ in the last digits
         as_large = int((np.abs(changed[name]) >= abs(actual) - 1e-9).sum())
         p = (1 + as_large) / (1 + n_resamples)
-        interval = _interval(boot[name], confidence)
+        interval = percentile_interval(boot[name], confidence)
         result[name] = Comparison(observed_a[name], observed_b[name], *interval, p)
     return result
 
@@ -198,7 +198,20 @@ def _weighted_median(
     return (distinct[lower] + distinct[upper]) / 2
 
 
-def _interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
+def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def bootstrap_mean(
+    values: np.ndarray, image: np.ndarray, n_resamples: int = 2000, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the mean of values (n,) over images (n,) drawn with replacement."""
+    names, unit = np.unique(image, return_inverse=True)
+    totals = np.array([np.bincount(unit, values), np.bincount(unit)])
+    random, means = np.random.default_rng(0), []
+    for _ in range(n_resamples):
+        drawn = random.integers(len(names), size=len(names))
+        means.append(np.divide(*totals[:, drawn].sum(1)))
+    return percentile_interval(np.array(means), confidence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,12 @@ from vse_exp.files import write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.table import Table
 
     from vse_exp.data.layouts import Split
+    from vse_exp.evaluation.answers import Relevance
+    from vse_exp.evaluation.metrics import Metric
+    from vse_exp.models.vse import VSE
 
 
 @hydra_entry("evaluate")
@@ -32,11 +37,11 @@ def main(cfg: DictConfig) -> None:
         load_split_for,
     )
     from vse_exp.evaluation.neighbours import hubness
-    from vse_exp.evaluation.protocols import evaluate_embeddings
+    from vse_exp.evaluation.published import evaluate_as
     from vse_exp.evaluation.rank_files import write_ranks
     from vse_exp.evaluation.rerank import find_rerank
     from vse_exp.evaluation.statistics import bootstrap_intervals
-    from vse_exp.evaluation.tables import eccv_table, results_table
+    from vse_exp.evaluation.tables import eccv_table, further_table, results_table
     from vse_exp.models.checkpoint import load_model
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
@@ -51,30 +56,41 @@ def main(cfg: DictConfig) -> None:
     ids = _coco_ids(cfg, split)
     images, captions = embed_split(models, split)
     similarity = common_similarity(models)
-    result = evaluate_embeddings(
+    wanted = _metrics(cfg.metrics)
+    result = evaluate_as(
+        cfg.protocol,
         images,
         captions,
         split.caption_image,
-        protocol=cfg.protocol,
-        n_images=cfg.n_images,
+        split.captions,
+        metrics=wanted,
         similarity=similarity,
+        n_images=cfg.n_images,
         rerank=cfg.rerank and find_rerank(cfg.rerank, bank),
+        relevance=cfg.relevance and _relevance(cfg.relevance, split),
     )
     metrics: dict[str, Any] = dict(result.metrics)
     protocol = f"{cfg.data.name} {cfg.split}, {result.protocol}"
+    if cfg.relevance:
+        protocol += f", right answers of {Path(cfg.relevance).name} too"
     rows = {cfg.split: result.metrics}
     if cfg.intervals:
-        metrics["intervals"] = bootstrap_intervals(result.ranks)
+        metrics["intervals"] = bootstrap_intervals(result.ranks, metrics=result.reported)
         for side, name in enumerate(("from", "to")):
             rows[name] = {key: pair[side] for key, pair in metrics["intervals"].items()}
     if cfg.hubness:
         metrics |= hubness(images, captions, similarity=similarity)
     console = Console()
     console.print(results_table(rows))
+    if further := further_table(result.metrics, metrics.get("intervals", {})):
+        console.print(further)
     if ids is not None:
         of_coco = eccv_metrics(images, captions, *ids, similarity)
         metrics |= of_coco
         console.print(eccv_table(of_coco))
+    for name, table, figures in _further(cfg, models, split, images, captions):
+        metrics[name] = figures
+        console.print(table)
     notes = [protocol]
     if cfg.intervals:
         notes.append("from, to: 95 % bootstrap intervals over images")
@@ -88,6 +104,64 @@ def main(cfg: DictConfig) -> None:
         _write(Path(cfg.output), metrics | {"protocol": protocol})
     if cfg.ranks is not None:
         write_ranks(cfg.ranks, result, protocol)
+
+
+def _metrics(wanted: Any) -> Sequence[Metric]:
+    """What `metrics` names: standard, all, or the standard ones and a list of one's own."""
+    from vse_exp.evaluation.metrics import EVERY, STANDARD
+    from vse_exp.parts import build
+
+    if isinstance(wanted, str):
+        if wanted not in ("standard", "all"):
+            raise UserError(f"metrics={wanted}: choose standard, all or a list of classes.")
+        return STANDARD if wanted == "standard" else EVERY
+    nodes: Any = OmegaConf.to_container(wanted, resolve=True)
+    return (*STANDARD, *(build(node, where=f"metrics[{i}]") for i, node in enumerate(nodes)))
+
+
+def _relevance(path: str, split: Split) -> tuple[Relevance, Relevance]:
+    from vse_exp.evaluation.relevance import Ids, read_relevance
+
+    return read_relevance(path, Ids.of(split.image_names, split.caption_image), split.caption_image)
+
+
+def _further(
+    cfg: DictConfig, models: list[VSE], split: Split, images: np.ndarray, captions: np.ndarray
+) -> Iterator[tuple[str, Table, dict[str, Any]]]:
+    """Names, tables and figures of what else was asked for."""
+    from dataclasses import asdict
+
+    from vse_exp.evaluation.choices import answer_questions, order_tests, read_questions
+    from vse_exp.evaluation.embed import embed_captions
+    from vse_exp.evaluation.evaluator import common_similarity
+    from vse_exp.evaluation.judgements import agreement, read_judgements
+    from vse_exp.evaluation.relevance import Ids
+    from vse_exp.evaluation.tables import agreement_table, choice_table
+
+    similarity = common_similarity(models)
+    ids = Ids.of(split.image_names, split.caption_image)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return embed_captions(models, texts)
+
+    for path in [cfg.judgements] if isinstance(cfg.judgements, str) else cfg.judgements or []:
+        judgements = read_judgements(path, ids, split.caption_image)
+        figures, intervals = agreement(
+            judgements, images, captions, similarity, 1000 if cfg.intervals else 0
+        )
+        table = agreement_table(figures, intervals, judgements.describe())
+        yield judgements.kind, table, figures | {"intervals": intervals}
+    if cfg.order:
+        found = order_tests(
+            images, captions, split.captions, split.caption_image, encode, similarity
+        )
+        results = {name: asdict(one) for name, one in found.items()}
+        yield "order", choice_table(found, "captions against themselves changed"), results
+    if cfg.choices is not None:
+        questions = read_questions(cfg.choices, ids.images)
+        found = answer_questions(questions, images, encode, similarity)
+        results = {name: asdict(one) for name, one in found.items()}
+        yield "choices", choice_table(found, str(cfg.choices)), results
 
 
 def _coco_ids(cfg: DictConfig, split: Split) -> tuple[np.ndarray, np.ndarray] | None:
@@ -114,9 +188,7 @@ def _write(path: Path, metrics: dict[str, Any]) -> None:
     if path.suffix == ".json":
         write_json(path, metrics)
     elif path.suffix == ".csv":
-        flat = {key: value for key, value in metrics.items() if key != "intervals"}
-        for name, (low, high) in metrics.get("intervals", {}).items():
-            flat |= {f"{name}_low": low, f"{name}_high": high}
+        flat = dict(_flat(metrics))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(flat), lineterminator="\n")
         writer.writeheader()
@@ -124,6 +196,19 @@ def _write(path: Path, metrics: dict[str, Any]) -> None:
         write_text(path, text.getvalue())
     else:
         raise UserError(f"output={path} ends neither in .json nor in .csv: choose one of them.")
+
+
+def _flat(metrics: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of a row: `expert_tau_c`, `order_words_accuracy`, `aR@1_low` …"""
+    for key, value in metrics.items():
+        if key == "intervals":
+            for name, (low, high) in value.items():
+                yield from ((f"{name}_low", low), (f"{name}_high", high))
+        elif isinstance(value, dict):
+            inner = before if key in ("expert", "crowd") else f"{before}{key}_"
+            yield from _flat(value, inner)
+        else:
+            yield f"{before}{key}", value
 
 
 if __name__ == "__main__":

@@ -30,8 +30,13 @@ def embed_split(models: Sequence[VSE], split: Split) -> tuple[np.ndarray, np.nda
     several models those of their ensemble."""
     return (
         concatenate_ensemble([model.encode_images(split.image_features) for model in models]),
-        concatenate_ensemble([model.encode_sentences(split.captions) for model in models]),
+        embed_captions(models, split.captions),
     )
+
+
+def embed_captions(models: Sequence[VSE], captions: list[str]) -> np.ndarray:
+    """Embeddings (n, dim) of captions, of several models those of their ensemble."""
+    return concatenate_ensemble([model.encode_sentences(captions) for model in models])
 
 
 def embed_files(model: VSE, config: Mapping[str, Any]) -> int:

@@ -162,6 +162,14 @@ class NDCG(Metric):
 RECALLS = (1, 5, 10)
 STANDARD: tuple[Metric, ...] = (*(Recall(k) for k in RECALLS), MedianRank(), MeanRank())
 """What the field reports, and what decides which model is best."""
+EVERY: tuple[Metric, ...] = (
+    *STANDARD,
+    MRR(),
+    RPrecision(),
+    MeanAveragePrecision(),
+    MeanAveragePrecision(at_r=True),
+    *(kind(k) for kind in (NDCG, Precision, RecallOfAll, CorrectedRecall) for k in RECALLS),
+)
 
 
 def as_answers(ranks: Answers | Tensor | np.ndarray) -> Answers:

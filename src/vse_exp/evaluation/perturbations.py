@@ -20,9 +20,9 @@ CLOSED = frozenset(
     "a an the this that these those some any each every no his her its their our my your he she it "
     "they we i you him them us me who which what there here in on at by of to from with without "
     "into onto over under above below behind beside between through across along around near off "
-    "out up down against towards toward inside outside during while as for and or but nor so than then "
-    "is are was were be been being am has have had having do does did can could will would may "
-    "might must not 's , . ; : ! ? ' \" - ( )".split()
+    "out up down against towards toward inside outside during while as for and or but nor so than "
+    "then is are was were be been being am has have had having do does did can could will would "
+    "may might must not 's , . ; : ! ? ' \" - ( )".split()
 )
 COLOURS = "red orange yellow green blue purple pink brown black white gray grey".split()
 NUMBERS = "one two three four five six seven eight nine ten".split()
@@ -73,12 +73,13 @@ def _opposite(of: dict[str, str]) -> Perturbation:
 
 
 def _binding(words: Words, random: np.random.Generator) -> Words:
-    """The first two different colours change places."""
-    colours = list(dict.fromkeys(word for word in words if word in COLOURS))[:2]
-    if len(colours) < 2:
+    """Two colours of two things change places; more, and those of one thing, are left alone."""
+    places = [place for place, word in enumerate(words) if word in COLOURS]
+    if len(places) != 2 or not set(words[places[0] + 1 : places[1]]) - CLOSED:
         return words
-    places = dict(zip(colours, colours[::-1], strict=True))
-    return [places.get(word, word) for word in words]
+    changed = list(words)
+    changed[places[0]], changed[places[1]] = words[places[1]], words[places[0]]
+    return changed
 
 
 PERTURBATIONS: dict[str, Perturbation] = {

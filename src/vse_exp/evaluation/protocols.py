@@ -28,6 +28,8 @@ class Evaluation:
     protocol: str
     ranks: Ranks
     per_fold: tuple[dict[str, float], ...] = ()
+    reported: tuple[Metric, ...] = STANDARD
+    """The classes of the metrics."""
 
     @property
     def annotation_ranks(self) -> Tensor:
@@ -91,7 +93,8 @@ def evaluate_embeddings(
     annotation, search = (
         join_answers(list(parts), list(starts)) for parts in zip(*both, strict=True)
     )
-    return Evaluation(with_rsum(figures), label, Ranks(annotation, search, label), per_fold)
+    ranks = Ranks(annotation, search, label)
+    return Evaluation(with_rsum(figures), label, ranks, per_fold, tuple(metrics))
 
 
 def _gallery(

@@ -115,7 +115,10 @@ def mteb(
     )
     label = f"{len(images):,} images x {len(first):,} different captions, MTEB"
     return Evaluation(
-        retrieval_metrics(annotation, search, wanted), label, Ranks(annotation, search, label)
+        retrieval_metrics(annotation, search, wanted),
+        label,
+        Ranks(annotation, search, label),
+        reported=wanted,
     )
 
 
@@ -135,7 +138,7 @@ def clip_benchmark(
         torch.nn.functional.normalize(rows.float(), dim=-1) for rows in (images, captions)
     )
     own = torch.arange(len(images), device=images.device)
-    metrics = [Recall(k) for k in ks]
+    metrics = tuple(Recall(k) for k in ks)
     annotation = _first_hits(images, captions, own, mapping, max(ks), batch_size)
     search = _first_hits(captions, images, mapping, own, max(ks), batch_size)
     both = (
@@ -143,7 +146,8 @@ def clip_benchmark(
         Answers.of_first(search, mapping.cpu().numpy()),
     )
     label = f"{len(images):,} images x {len(captions):,} captions, CLIP_benchmark"
-    return Evaluation(retrieval_metrics(*both, metrics), label, Ranks(*both, label))
+    figures = retrieval_metrics(*both, metrics)
+    return Evaluation(figures, label, Ranks(*both, label), reported=metrics)
 
 
 def _first_hits(

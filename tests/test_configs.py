@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def test_losses_instantiate(option):
 def test_optimizers_and_schedulers_instantiate(option, schedule):
     cfg = composed("train", [f"optimizer={option}", f"scheduler={schedule}", "paths.run_dir=x"])
     optimizer = instantiate(cfg.optimizer)([{"params": list(nn.Linear(2, 2).parameters())}])
-    scheduler = instantiate(cfg.scheduler)(optimizer, 10)
+    scheduler = instantiate(cfg.scheduler)
+    takes = inspect.signature(scheduler).parameters
+    scheduler = scheduler(optimizer, **({"total_steps": 10} if "total_steps" in takes else {}))
     optimizer.step()
     scheduler.step()
 

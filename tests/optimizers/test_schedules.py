@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
-from vse_exp.optimizers import constant, cosine, step_down
+from vse_exp.optimizers import cosine, step_down
 
 
 def rates(schedule, total: int, **options) -> list[float]:
@@ -20,10 +20,6 @@ def rates(schedule, total: int, **options) -> list[float]:
         optimizer.step()
         scheduler.step()
     return found
-
-
-def test_constant():
-    assert rates(constant, 4) == [1, 1, 1, 1]
 
 
 def test_step_down():

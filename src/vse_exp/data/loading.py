@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from vse_exp.data.buckets import LengthBuckets
 from vse_exp.data.layouts import Split, load_picture_split, load_split
@@ -108,20 +108,6 @@ class _Pairs(Dataset[PairBatch]):
         return PairBatch(tokens, lengths, images, caption_index, image_index, row)
 
 
-class _Rows(Sampler[np.ndarray]):
-    """Row indices in blocks; process `rank` of `world_size` takes every N-th row."""
-
-    def __init__(self, n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        rows = np.arange(rank, n, world_size)
-        self.blocks = [rows[s : s + batch_size] for s in range(0, len(rows), batch_size)]
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(self.blocks)
-
-
 class ResumableLoader(DataLoader):
     """A DataLoader over LengthBuckets that can go on in mid-epoch (Lightning's Stateful protocol).
 
@@ -164,9 +150,12 @@ def image_loader(
     split: Split, batch_size: int, rank: int = 0, world_size: int = 1, num_workers: int = 0
 ) -> DataLoader[ImageBatch]:
     """Each image of a split once, shared among the processes without overlap."""
-    rows = _Rows(len(split.image_features), batch_size, rank, world_size)
+    rows = np.arange(rank, len(split.image_features), world_size)
+    # as many batches in each process, the last of which may be empty
+    most = -(-len(split.image_features) // world_size)
+    batches = [rows[start : start + batch_size] for start in range(0, most, batch_size)]
     images = _Images(split.image_features)
-    return DataLoader(images, batch_size=None, sampler=rows, **_loader_options(num_workers))
+    return DataLoader(images, batch_size=None, sampler=batches, **_loader_options(num_workers))
 
 
 def caption_loader(
@@ -189,7 +178,7 @@ def caption_loader(
     return DataLoader(
         _Captions(captions, split.caption_image),
         batch_size=None,
-        sampler=buckets,
+        sampler=list(buckets),  # the same for every evaluation
         **_loader_options(num_workers=0),
     )
 

@@ -4,7 +4,7 @@ from vse_exp.optimizers.gradients import DenseGradients, clip_grad_norm
 from vse_exp.optimizers.groups import build_optimizer
 from vse_exp.optimizers.lazy_adam import LazyAdam
 from vse_exp.optimizers.original_adam import OriginalAdam
-from vse_exp.optimizers.schedules import constant, cosine, step_down
+from vse_exp.optimizers.schedules import cosine, step_down
 
 __all__ = [
     "DenseGradients",
@@ -12,7 +12,6 @@ __all__ = [
     "OriginalAdam",
     "build_optimizer",
     "clip_grad_norm",
-    "constant",
     "cosine",
     "step_down",
 ]

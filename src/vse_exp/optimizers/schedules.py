@@ -10,11 +10,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from vse_exp.errors import UserError
 
 
-def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """The same learning rate throughout."""
-    return LambdaLR(optimizer, lambda step: 1.0)
-
-
 def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> LambdaLR:
     """Linear warm-up over the share `warmup` of the updates, then half a cosine down to zero."""
     _check_share("warmup", warmup)

@@ -21,12 +21,13 @@ from vse_exp.files import write_json
 from vse_exp.models.checkpoint import load_model, read_checkpoint
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
-from vse_exp.training.building import build_parts, build_trainer, plain, quiet_lightning
+from vse_exp.training.building import build_parts, plain
 from vse_exp.training.csv_logger import CSVMetrics
 from vse_exp.training.dashboards import finish_wandb, log_answers, log_config
 from vse_exp.training.distributed import is_first_process
 from vse_exp.training.interruption import SaveOnSignal
 from vse_exp.training.module import RetrievalModule
+from vse_exp.training.trainer import build_trainer, quiet_lightning
 from vse_exp.training.validation import RetrievalValidation
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
@@ -30,7 +32,8 @@ from vse_exp.training.distributed import gather_batch
 class RetrievalModule(LightningModule):
     """Trains a VSE model.
 
-    `optimizer(parameter_groups)` and `scheduler(optimizer, total_steps)` build those; `decay_c`
+    `optimizer(parameter_groups)` and `scheduler(optimizer)` build those (a
+    scheduler that has `total_steps` is given that too); `decay_c`
     times the sum of squares of all parameters is added to the loss (the original's weight decay);
     `grad_clip` bounds the norm of all gradients together; `ema` is the decay of an average of the
     weights over the updates, which is then what is evaluated and kept; `chunk_size` is the number
@@ -42,7 +45,7 @@ class RetrievalModule(LightningModule):
         model: VSE,
         loss: nn.Module,
         optimizer: Callable[[nn.Module], Optimizer],
-        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        scheduler: Callable[..., LRScheduler | ReduceLROnPlateau] | None = None,
         decay_c: float = 0.0,
         grad_clip: float | None = 2.0,
         ema: float | None = None,
@@ -60,7 +63,7 @@ class RetrievalModule(LightningModule):
         self.chunk_size = chunk_size
         self.grad_norm = torch.zeros(())
         self.dense_gradients = DenseGradients()
-        # Lightning keeps what is logged in float32 only
+        self.validated: Evaluation | None = None
         self.tested: Evaluation | None = None
         self.averaged: AveragedModel | None = None
         if ema is not None:
@@ -124,17 +127,28 @@ class RetrievalModule(LightningModule):
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
 
-    def validation_step(self, batch: ImageBatch | CaptionBatch, *_: Any) -> None:
+    def validation_step(self, batch: ImageBatch | CaptionBatch, *_: Any, **__: Any) -> None:
         self.update_metric(batch)
 
-    def test_step(self, batch: ImageBatch | CaptionBatch, *_: Any) -> None:
-        self.update_metric(batch)
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        self.validated = self._evaluation("val")
 
     def on_test_epoch_end(self) -> None:
+        self.tested = self._evaluation("test")
+
+    def _evaluation(self, name: str) -> Evaluation:
+        """Metrics and ranks of the embeddings collected; the metrics for callbacks and loggers."""
         metrics = self.metric.compute()
-        self.tested = self.metric.evaluation
-        self.log_dict({f"test/{name}": value for name, value in metrics.items()})
+        evaluation = self.metric.evaluation
+        assert evaluation is not None
+        named = {f"{name}/{key}": value for key, value in metrics.items()}
+        self.log_dict(named, logger=False)
+        for logger in self.trainer.loggers:  # by ourselves, since Lightning rounds to float32
+            logger.log_metrics(named, step=self.trainer.global_step)
         self.metric.reset()
+        return evaluation
 
     def update_metric(self, batch: ImageBatch | CaptionBatch) -> None:
         """Add the embeddings of one evaluation batch to `metric`."""
@@ -159,11 +173,22 @@ class RetrievalModule(LightningModule):
             encoder.embedding.sparse = True
         if self.scheduler_factory is None:
             return optimizer
-        scheduler = self.scheduler_factory(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        # by name and only where it is wanted, so that torch's own schedules fit too
+        takes = inspect.signature(self.scheduler_factory).parameters
+        given = getattr(self.scheduler_factory, "keywords", {})
+        options = {}
+        if "total_steps" in takes and given.get("total_steps") is None:
+            options["total_steps"] = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.scheduler_factory(optimizer, **options)
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            if scheduler.mode != "max":
+                raise UserError(
+                    "scheduler.mode must be max: ReduceLROnPlateau is told each validation's rsum."
+                )
+            # which Lightning knows only by the number of the batch in its epoch
+            config |= {"monitor": "val/rsum", "frequency": sys.maxsize}
+        return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = describe(self.model)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.models.checkpoint import save_model
 from vse_exp.training.module import RetrievalModule
@@ -21,16 +21,18 @@ log = logging.getLogger(__name__)
 
 
 class RetrievalValidation(Callback):
-    """Validates every `every` updates and, with `at_end`, once more at the end of training.
+    """Validates every `every` updates, and once more at the end of training with `at_end`, or
+    where it had not been done at all.
 
-    At each validation all of dev is embedded and ranked; the metrics go to every logger as
-    `val/aR@1` … `val/rsum`; a strictly better rsum writes `best.ckpt` (the model alone) and, beside
-    `folder`, `dev_ranks.npz`; `last.ckpt` (all that a resumed run needs) is always written.
-    `patience` stops the training after that many validations without a better rsum.
-    `report(step, rsum)` is told each rsum.
+    Each time Lightning's own validation loop embeds and ranks all of dev, so that hooks, metrics
+    and callbacks are as its users know them; the metrics go to every logger as `val/aR@1` …
+    `val/rsum`. A strictly better rsum writes `best.ckpt` (the model alone) and, beside `folder`,
+    `dev_ranks.npz`; `last.ckpt` (all that a resumed run needs) is always written. `patience` stops
+    the training after that many validations without a better rsum, a ReduceLROnPlateau is told each
+    rsum, and so is `report(step, rsum)`.
 
-    This runs as a hook and not as Lightning's validation loop, so that a checkpoint always stands
-    between two updates, which is where a run can go on exactly.
+    The loop is started from here and not by Lightning's own count of batches, so that it, and the
+    checkpoint behind it, stand between two updates, which is where a run can go on exactly.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class RetrievalValidation(Callback):
         self.patience = patience
         self.keep = keep or {}
         self.report = report
-        self.best: dict[str, float] = {"rsum": 0.0}
+        self.best: dict[str, float] = {"rsum": -1.0}
         self.validated_at = -1
         self.without_gain = 0
         self._random_states: list[dict[str, Any]] | None = None
@@ -75,25 +77,33 @@ class RetrievalValidation(Callback):
         step = trainer.global_step
         # with accumulated gradients several batches share a step
         if step > 0 and step % self.every == 0 and step != self.validated_at:
-            self._validate(trainer, pl_module)
+            self._validate(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.at_end and trainer.global_step != self.validated_at:
-            self._validate(trainer, pl_module)
+        step = trainer.global_step
+        if (self.at_end and step != self.validated_at) or self.best["rsum"] < 0:
+            self._validate(trainer)
 
-    def _validate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _validate(self, trainer: Trainer) -> None:
+        loop, connector = trainer.fit_loop.epoch_loop.val_loop, trainer._logger_connector
+        first = connector._first_loop_iter  # what Lightning keeps too where it starts this loop
+        trainer.validating, trainer.limit_val_batches, loop.restarting = True, 1.0, False
+        loop.run()
+        trainer.training, trainer.limit_val_batches = True, 0
+        connector._first_loop_iter = first
+        trainer.save_checkpoint(self.last_path, weights_only=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # and not behind the loop, so that a ModelCheckpoint, which comes last, saves what is new
         assert isinstance(pl_module, RetrievalModule)
-        self.validated_at = trainer.global_step
-        evaluation = evaluate_split(trainer, pl_module, "dev")
-        metrics = evaluation.metrics
-        named = {f"val/{name}": value for name, value in metrics.items()}
-        for logger in trainer.loggers:
-            logger.log_metrics(named, step=trainer.global_step)
-        trainer.callback_metrics.update({name: torch.tensor(v) for name, v in named.items()})
+        evaluation = pl_module.validated
+        assert evaluation is not None
+        metrics, step = evaluation.metrics, trainer.global_step
+        self.validated_at = step
         if metrics["rsum"] > self.best["rsum"]:
             self.best, self.without_gain = metrics, 0
             if trainer.is_global_zero:
-                extra = {"dev": metrics, "step": trainer.global_step, **self.keep}
+                extra = {"dev": metrics, "step": step, **self.keep}
                 save_model(pl_module.evaluated_model, self.best_path, extra)
                 write_ranks(self.ranks_path, evaluation)
         else:
@@ -101,9 +111,11 @@ class RetrievalValidation(Callback):
         log.info("%s%s", self._line(trainer, metrics), "" if self.without_gain else " *")
         if self.patience is not None and self.without_gain >= self.patience:
             trainer.should_stop = True
-        trainer.save_checkpoint(self.last_path, weights_only=False)
+        for config in trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                config.scheduler.step(metrics["rsum"])
         if self.report is not None:
-            self.report(trainer.global_step, metrics["rsum"])
+            self.report(step, metrics["rsum"])
 
     def _line(self, trainer: Trainer, metrics: dict[str, float]) -> str:
         epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 1)
@@ -125,9 +137,12 @@ class RetrievalValidation(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
-        self.validated_at = state_dict["validated_at"]
-        self.without_gain = state_dict["without_gain"]
+        if self.best_path.is_file():
+            self.best = state_dict["best"]
+            self.validated_at = state_dict["validated_at"]
+            self.without_gain = state_dict["without_gain"]
+        else:
+            log.warning("%s is gone: the best model from here on is kept.", self.best_path)
         self._random_states = state_dict["random"]
         self._started -= state_dict["seconds"]
 
@@ -135,21 +150,6 @@ class RetrievalValidation(Callback):
     def seconds(self) -> float:
         """How long this run has taken, with what it took before it was interrupted."""
         return time.perf_counter() - self._started
-
-
-def evaluate_split(trainer: Trainer, module: RetrievalModule, split: str) -> Evaluation:
-    """Metrics and ranks of the evaluated model on a split, each process embedding its share."""
-    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # its connectors set it
-    module.metric.reset()
-    with torch.no_grad(), module.evaluated_model.evaluating():
-        for loader in datamodule.evaluation_loaders(split):
-            for batch in loader:
-                module.update_metric(trainer.strategy.batch_to_device(batch))
-        module.metric.compute()
-    evaluation = module.metric.evaluation
-    assert evaluation is not None
-    module.metric.reset()
-    return evaluation
 
 
 def _random_states() -> list[dict[str, Any]]:

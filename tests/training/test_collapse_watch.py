@@ -7,6 +7,7 @@ import logging
 import torch
 
 from conftest import configuration
+from vse_exp.errors import Interrupted
 from vse_exp.training import building
 from vse_exp.training import fit as training
 from vse_exp.training.fit import train
@@ -69,7 +70,7 @@ def test_it_stops_also_a_resumed_run(tiny, tmp_path, monkeypatch):
             cfg.resume = str(short / "checkpoints" / "last.ckpt")
         try:
             train(cfg)
-        except KeyboardInterrupt:
+        except Interrupted:
             continue
     assert updates(short) == 7
 

@@ -127,10 +127,26 @@ class ResumableLoader(DataLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.buckets.epoch, "position": self._position}
+        buckets = self.buckets
+        return {
+            "epoch": buckets.epoch,
+            "position": self._position,
+            "processes": buckets.world_size,
+        }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on behind the given position: in its epoch, or at the start of the next."""
+        """Go on behind the given position: in its epoch, or at the start of the next.
+
+        UserError where another number of processes shared the batches.
+        """
+        now = self.buckets.world_size
+        before = state.get("processes", now)
+        if before != now:
+            raise UserError(
+                f"The run was trained by {before} processes and would go on with {now}, which "
+                "would repeat some captions and lose others: set trainer.devices (and "
+                "trainer.num_nodes) as before, or train anew with resume=never."
+            )
         self.buckets.set_epoch(state["epoch"])
         self.buckets.start = state["position"]
         if state["position"] >= len(self.buckets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from vse_exp.data.datamodule import RetrievalDataModule
-from vse_exp.data.layouts import Split
-from vse_exp.errors import UserError
+from vse_exp.data.layouts import SPLITS, Split
+from vse_exp.data.loading import fingerprint
+from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
-from vse_exp.files import write_json
+from vse_exp.files import read_json, write_json
 from vse_exp.models.checkpoint import load_model, read_checkpoint
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
@@ -32,6 +34,9 @@ from vse_exp.training.validation import RetrievalValidation
 
 log = logging.getLogger(__name__)
 
+DATA = "data.json"
+"""In the run folder: what tells its data from others of the same name."""
+
 
 def train(
     cfg: DictConfig,
@@ -43,13 +48,31 @@ def train(
     A finished run is not repeated: its results are returned. An unfinished one goes on where it
     was saved last (`resume=auto`). `report(step, rsum)` is told each validation's rsum.
     """
-    folder = RunFolder(cfg.paths.run_dir)
+    try:
+        return _train_or_read(cfg, overrides, RunFolder(cfg.paths.run_dir), report)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise  # a launcher's own; Lightning makes one of Ctrl-C
+        raise Interrupted(
+            "Interrupted: the same command goes on from the last update that was saved."
+        ) from None
+
+
+def _train_or_read(
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    folder: RunFolder,
+    report: Callable[[int, float], None] | None,
+) -> dict[str, Any]:
     if cfg.resume == "auto":
         folder.check(cfg)
-    finished = folder.finished() if cfg.resume == "auto" else None
-    if finished is not None:
-        log.info("%s is finished already (resume=never trains it again)", folder.path)
-        return finished
+        _check_data(cfg, folder)
+        if (finished := folder.finished()) is not None:
+            log.info("%s is finished already (resume=never trains it again)", folder.path)
+            shown = OmegaConf.select(OmegaConf.load(folder.config), "logger") or {}
+            if added := ", ".join(sorted(set(cfg.logger) - set(shown))):
+                log.warning("so logger=%s gets nothing of it", added)
+            return finished
     folder.prepare()
     if not is_first_process():
         logging.getLogger("vse_exp").setLevel(logging.WARNING)
@@ -71,6 +94,7 @@ def _train(
     resume_from = _resume_path(cfg, folder)
     if is_first_process():
         folder.record(cfg, overrides)
+        write_json(folder.path / DATA, _fingerprints(cfg))
     log.info("run: %s, seed %d", folder.path, cfg.seed)
     module, datamodule = build_parts(cfg)
     validation = RetrievalValidation(
@@ -139,6 +163,31 @@ def _final_results(
     }
 
 
+def _fingerprints(cfg: DictConfig) -> dict[str, Any]:
+    """What tells the data from others of the same name; nothing of splits that are not there."""
+    found = {}
+    for name in SPLITS:
+        with suppress(UserError, OSError):
+            found[name] = fingerprint(plain(cfg.data), name)
+    return found
+
+
+def _check_data(cfg: DictConfig, folder: RunFolder) -> None:
+    """UserError where a run was made of other data than what is there now."""
+    known = folder.path / DATA
+    if not known.is_file() or not (folder.last.is_file() or folder.results.is_file()):
+        return
+    then = read_json(known)
+    for split, now in _fingerprints(cfg).items():
+        before = then.get(split, now)
+        for part in now.keys() & before.keys():
+            if now[part] != before[part]:
+                raise UserError(
+                    f"{folder.path} holds a run on other {part} of the {split} split than those "
+                    "that are there now: give another paths.run_dir, or resume=never to train anew."
+                )
+
+
 def _pictures(split: Split) -> Callable[[int], Any] | None:
     """What gives the picture of an image for a dashboard, where pictures are at hand."""
     thumbnails = open_thumbnails(split.pictures, split.image_names)
@@ -174,8 +223,15 @@ def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
 
 
 def _update_of(checkpoint: str) -> int:
-    """At which update a checkpoint stands. UserError where it cannot be read."""
+    """At which update a checkpoint stands. UserError where a training cannot go on from it."""
     try:
-        return int(read_checkpoint(checkpoint)["global_step"])
+        content = read_checkpoint(checkpoint)
     except UserError as error:
         raise UserError(f"{error} resume=never trains this run anew.") from error
+    needed = {"global_step", "state_dict", "optimizer_states", "lr_schedulers", "loops"}
+    if lacking := sorted(needed - content.keys()):
+        raise UserError(
+            f"{checkpoint} has no {', '.join(lacking)}, so that no training can go on from it: "
+            "give a last.ckpt. resume=never trains this run anew."
+        )
+    return int(content["global_step"])

@@ -72,7 +72,7 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["scheduler=constant", "+scheduler.at=0.5"], "unexpected keyword argument 'at'. Leave"),
         (["+optimizer.foo=2"], "optimizer in the config has a key too many"),
         (["+trainer.foo=1"], "trainer in the config has a key too many"),
-        (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is set by the program"),
+        (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is not for this program"),
         (["trainer.precision=8"], "trainer in the config: Precision 8 is invalid"),
         (
             ["data.order=uniform", "data.unique_images=false", "data.captions_together=1"],

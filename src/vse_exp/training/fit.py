@@ -108,12 +108,13 @@ def _train(
     interruption = SaveOnSignal(folder.last)
     with quiet_lightning():
         trainer = build_trainer(cfg, folder, [validation, interruption])
+    step = 0
     if resume_from is not None:
         step = _update_of(resume_from)
         log.info("going on from %s at update %d", resume_from, step)
-        for logger in trainer.loggers:
-            if isinstance(logger, CSVMetrics):
-                logger.resume_at(step)
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVMetrics):
+            logger.resume_at(step)
     try:
         with quiet_lightning():
             log_config(trainer.loggers, plain(cfg))

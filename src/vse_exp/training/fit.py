@@ -14,8 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from vse_exp.data.datamodule import RetrievalDataModule
-from vse_exp.data.layouts import SPLITS, Split
+from vse_exp.data.datamodule import SPLITS, RetrievalDataModule
+from vse_exp.data.layouts import Split
 from vse_exp.data.loading import fingerprint
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
@@ -10,11 +9,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vse_exp.data.loading import PairBatch
 from vse_exp.training.module import RetrievalModule
-
-log = logging.getLogger(__name__)
-
-FEW = 200
-"""Updates under which a training is told to be short."""
 
 
 class TrainingLog(Callback):
@@ -29,13 +23,6 @@ class TrainingLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._step = trainer.global_step
         self._since, self._captions = time.perf_counter(), 0
-        updates = trainer.estimated_stepping_batches
-        if updates < FEW and trainer.limit_train_batches == 1.0:
-            log.warning(
-                "this training makes %d updates in all, which is few: a smaller data.batch_size or "
-                "more max_epochs may serve small data better",
-                updates,
-            )
 
     def on_train_batch_end(
         self,

@@ -27,6 +27,9 @@ _OF_THE_DATA = (
     "data.normalize_features=", "paths.data_dir=",
 )  # fmt: skip
 
+FEW = 200
+"""Updates under which a training is told to be short."""
+
 
 class TrainingProgress(ProgressBar):
     """One bar over the whole training on a terminal (`shown`), else a line in the log where nothing
@@ -51,6 +54,11 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for line in opening_lines(trainer, pl_module):
             log.info(line)
+        if (_updates(trainer) or FEW) < FEW and trainer.limit_train_batches == 1.0:
+            log.warning(
+                "so few updates teach little: small data want a smaller data.batch_size, or more "
+                "max_epochs"
+            )
         self._told = time.monotonic()
         self._started = self._told, trainer.global_step
         if not self.shown:

@@ -13,6 +13,7 @@ from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.evaluation.ranks import retrieval_ranks
 from vse_exp.evaluation.rerank import (
     CSLS,
+    NNN,
     Bank,
     DualSoftmax,
     InvertedSoftmax,
@@ -78,6 +79,21 @@ def test_csls(rows: tuple, bank: Bank, with_bank: bool, k: int) -> None:
     # each direction: twice the score, less what belongs to the query and to the item
     expected = ranks_of(2 * plain - of_captions, 2 * plain - of_images)
     assert found_by(CSLS(bank if with_bank else None, k=k), rows) == expected
+    assert expected != ranks_of(plain, plain)
+
+
+@pytest.mark.parametrize("with_bank", [False, True])
+@pytest.mark.parametrize(("k", "alpha"), [(1, 0.75), (10, 0.3)])
+def test_nearest_neighbour_normalisation(
+    rows: tuple, bank: Bank, with_bank: bool, k: int, alpha: float
+) -> None:
+    images, captions = (bank.images, bank.captions) if with_bank else rows
+    plain = scores(*rows)
+    of_captions = mean_of_best(scores(images, rows[1]), k, axis=0)
+    of_images = mean_of_best(scores(rows[0], captions), k, axis=1)
+    expected = ranks_of(plain - alpha * of_captions, plain - alpha * of_images)
+    found = found_by(NNN(bank if with_bank else None, k=k, alpha=alpha), rows)
+    assert found == expected
     assert expected != ranks_of(plain, plain)
 
 

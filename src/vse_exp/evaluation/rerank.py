@@ -68,20 +68,35 @@ class Rerank:
 
 
 @dataclass(frozen=True)
-class CSLS(Rerank):
-    """`2 s(q, g) - r(q) - r(g)`, r the mean of the k best scores (Conneau et al. 2018, eq. 3)."""
+class NNN(Rerank):
+    """`s(q, g) - alpha r(g)`, r the mean of the k best scores: nearest-neighbour normalisation
+    (Chowdhury et al. 2024, section 3)."""
 
-    k: int = 10
+    k: int = 32
+    alpha: float = 0.75
 
     def describe(self) -> str:
-        return f"CSLS (k={self.k})"
+        return f"nearest-neighbour normalisation (k={self.k}, alpha={self.alpha:g})"
 
     def offsets(self, images: Tensor, captions: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
         query_images, query_captions = self._queries(images, captions)
         of_captions, _ = best_images(query_images, captions, self.k, similarity)
         of_images, _ = best_captions(images, query_captions, self.k, similarity)
-        # r(q) is the same for all items of a query's gallery
-        return -of_captions.double().mean(1) / 2, -of_images.double().mean(1) / 2
+        return -self.alpha * of_captions.double().mean(1), -self.alpha * of_images.double().mean(1)
+
+
+@dataclass(frozen=True)
+class CSLS(NNN):
+    """`2 s(q, g) - r(q) - r(g)`, r the mean of the k best scores (Conneau et al. 2018, eq. 3).
+
+    r(q) is the same for all items of a query's gallery, and without it half of this is NNN's.
+    """
+
+    k: int = 10
+    alpha: float = 0.5
+
+    def describe(self) -> str:
+        return f"CSLS (k={self.k})"
 
 
 @dataclass(frozen=True)
@@ -154,6 +169,7 @@ class QueryBank(InvertedSoftmax):
 
 RERANKS: dict[str, type[Rerank]] = {
     "csls": CSLS,
+    "nnn": NNN,
     "inverted_softmax": InvertedSoftmax,
     "dual_softmax": DualSoftmax,
     "query_bank": QueryBank,

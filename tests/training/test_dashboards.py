@@ -7,12 +7,16 @@ import struct
 import time
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from conftest import configuration
 from vse_exp.errors import UserError
+from vse_exp.training import dashboards
 from vse_exp.training.fit import train
 
 
@@ -91,3 +95,16 @@ def test_an_unknown_mode(tiny, tmp_path):
                         "logger.wandb.name=x")  # fmt: skip
     with pytest.raises(UserError, match=r"logger.wandb.mode=of: choose one of online, offline"):
         train(cfg)
+
+
+def test_answers_are_ranked_by_the_similarity_of_the_model():
+    """Order violations worked by hand, where an inner product would put the other image first."""
+    images = torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    captions = torch.tensor([[1.0, 1.0], [2.0, 0.0]])
+    split: Any = SimpleNamespace(captions=["one", "two"], caption_image=np.array([1, 0]))
+    (first, second) = dashboards.search_rows(images, captions, split, "order")
+    assert first == ["one", (1, "✓ -0.00"), (0, "✗ -1.00")]
+    assert second == ["two", (0, "✓ -0.00"), (1, "✗ -1.00")]
+    (first, second) = dashboards.annotation_rows(images, captions, split, "order")
+    assert first == [0, "✓ two (-0.00)", "✗ one (-1.00)"]
+    assert second == [1, "✓ one (-0.00)", "✗ two (-1.00)"]

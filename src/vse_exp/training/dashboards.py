@@ -15,6 +15,7 @@ from torch import Tensor
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_split
+from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.files import write_text
 from vse_exp.models.vse import VSE
@@ -99,8 +100,8 @@ def log_answers(
     images, captions = (torch.from_numpy(rows) for rows in embed_split([model], split))
     mapping = torch.from_numpy(split.caption_image)
     result = evaluate_embeddings(images, captions, mapping, similarity=model.config.similarity)
-    annotation = _annotation_rows(images, captions, split)
-    search = _search_rows(images, captions, split)
+    annotation = annotation_rows(images, captions, split, model.config.similarity)
+    search = search_rows(images, captions, split, model.config.similarity)
     for logger in shown:
         if isinstance(logger, WandbLogger):
             _to_wandb(logger, annotation, search, pictures, best, metrics)
@@ -111,36 +112,45 @@ def log_answers(
                 logger.experiment.add_histogram(f"ranks/{name}", ranks, step)
 
 
-def _queries(count: int) -> list[int]:
+def _queries(count: int) -> Tensor:
     """Evenly spread rows."""
-    return torch.linspace(0, count - 1, min(QUERIES, count)).long().tolist()
+    return torch.linspace(0, count - 1, min(QUERIES, count)).long()
 
 
-def _annotation_rows(images: Tensor, captions: Tensor, split: Split) -> list[list[Any]]:
+def annotation_rows(
+    images: Tensor, captions: Tensor, split: Split, similarity: str
+) -> list[list[Any]]:
     """Image row, then the TOP captions, each marked right or wrong with its score."""
-    rows: list[list[Any]] = []
-    for image in _queries(len(images)):
-        scores, found = (captions @ images[image]).topk(min(TOP, len(captions)))
-        marks = [_mark(split.caption_image[index] == image) for index in found.tolist()]
-        answers = [
-            f"{mark} {split.captions[index]} ({score:.2f})"
-            for mark, index, score in zip(marks, found.tolist(), scores.tolist(), strict=True)
+    asked = _queries(len(images))
+    scores, found = best_captions(images[asked], captions, TOP, similarity)
+    return [
+        [
+            image,
+            *(
+                f"{_mark(split.caption_image[row] == image)} {split.captions[row]} ({score:.2f})"
+                for row, score in zip(rows, values, strict=True)
+            ),
         ]
-        rows.append([image, *answers])
-    return rows
+        for image, rows, values in zip(asked.tolist(), found.tolist(), scores.tolist(), strict=True)
+    ]
 
 
-def _search_rows(images: Tensor, captions: Tensor, split: Split) -> list[list[Any]]:
+def search_rows(images: Tensor, captions: Tensor, split: Split, similarity: str) -> list[list[Any]]:
     """Caption, then the rows of the TOP images with a mark and score each."""
-    rows: list[list[Any]] = []
-    for caption in _queries(len(captions)):
-        scores, found = (images @ captions[caption]).topk(min(TOP, len(images)))
-        answers = [
-            (index, f"{_mark(split.caption_image[caption] == index)} {score:.2f}")
-            for index, score in zip(found.tolist(), scores.tolist(), strict=True)
+    asked = _queries(len(captions))
+    scores, found = best_images(images, captions[asked], TOP, similarity)
+    return [
+        [
+            split.captions[caption],
+            *(
+                (row, f"{_mark(split.caption_image[caption] == row)} {score:.2f}")
+                for row, score in zip(rows, values, strict=True)
+            ),
         ]
-        rows.append([split.captions[caption], *answers])
-    return rows
+        for caption, rows, values in zip(
+            asked.tolist(), found.tolist(), scores.tolist(), strict=True
+        )
+    ]
 
 
 def _mark(right: bool) -> str:

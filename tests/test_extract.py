@@ -53,7 +53,7 @@ def test_a_folder(photos, tmp_path, capsys):
     assert extraction.n_images == 6
     assert "6 rows (squeezenet1_1, 512-d" in capsys.readouterr().out
     record = json.loads((tmp_path / "out/photos_features.json").read_text())
-    assert record["transform"]["view"] == "frame"
+    assert record["transform"]["view"] == "squash"
     assert record["batch_size"] == 16
     run(f"images={photos}", f"output={tmp_path}/out/photos_ims.npy", "view=frame")
     assert "complete already" in capsys.readouterr().out

@@ -186,7 +186,7 @@ def new_folder(
     which it is known to be one of ours. UserError otherwise, and where it cannot be written.
     """
     path = Path(os.path.realpath(path))
-    if path.exists() and not (overwrite and (path / mark).is_file()):
+    if os.path.exists(path) and not (overwrite and os.path.isfile(path / mark)):
         reason = f"is not one of this program's ({mark} is missing)" if overwrite else "exists"
         advice = "give another folder" + ("" if overwrite else ", or overwrite=true")
         raise UserError(f"The output {path} {reason}: {advice}.")
@@ -196,7 +196,7 @@ def new_folder(
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        if path.exists():
+        if os.path.exists(path):
             path.rename(old)
         unfinished.rename(path)
     except OSError as error:

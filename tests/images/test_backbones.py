@@ -275,7 +275,7 @@ def test_openclip(monkeypatch, tmp_path):
     backbone = build_backbone("openclip:ViT-B-32:openai")
     assert asked == [("ViT-B-32", "openai")]
     assert backbone.dim == 5
-    assert (backbone.preprocessing.view, backbone.preprocessing.crop) == ("frame", 32)
+    assert (backbone.preprocessing.view, backbone.preprocessing.crop) == ("squash", 32)
     assert backbone.preprocessing.mean == (127.5,) * 3
 
     torch.save(_FakeClip().state_dict(), tmp_path / "clip.pth")

@@ -17,7 +17,7 @@ from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.sources import open_pictures
 
 CROP = Preprocessing(resize=20, crop=16)
-FRAME = Preprocessing(resize=20, crop=16, view="frame")
+SQUASH = Preprocessing(resize=20, crop=16, view="squash")
 NAMES = [f"{number}.png" for number in range(6)]
 
 
@@ -31,7 +31,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "preprocessing", [CROP, FRAME, *(replace(CROP, crop=c) for c in range(9, 20))]
+    "preprocessing", [CROP, SQUASH, *(replace(CROP, crop=c) for c in range(9, 20))]
 )
 @pytest.mark.parametrize("cache_bytes", [0, 1 << 20])
 def test_evaluation_sees_what_extraction_sees(folder, preprocessing, cache_bytes):

@@ -38,9 +38,9 @@ def test_ten_crops_are_torchvisions(size):
     assert torch.equal(ours, torch.stack([F.pil_to_tensor(view) for view in theirs]))
 
 
-def test_the_frame_is_squeezed_into_the_square():
+def test_the_whole_is_squeezed_into_the_square():
     image = noise((40, 30))
-    ours = Preprocessing(99, 20, "bicubic", view="frame").views_of(image)
+    ours = Preprocessing(99, 20, "bicubic", view="squash").views_of(image)
     squeezed = image.resize((20, 20), Image.Resampling.BICUBIC)
     assert torch.equal(ours[0], F.pil_to_tensor(squeezed))
 
@@ -90,3 +90,8 @@ def test_changes():
 def test_impossible_changes(changes, message):
     with pytest.raises(UserError, match=message):
         Preprocessing(256, 224).changed(changes)
+
+
+def test_the_former_name_of_squash_still_works():
+    assert Preprocessing(99, 20, view="frame") == Preprocessing(99, 20, view="squash")
+    assert Preprocessing(99, 20).changed({"view": "frame"}).view == "squash"

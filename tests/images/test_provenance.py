@@ -46,7 +46,7 @@ def test_equal_and_unknown_records_fit():
         ({"backbone": "vgg19"}, "backbone resnet50 and vgg19"),
         ({"weights_sha256": "b" * 64}, "weights aaaaaaaaaaaa… and bbbbbbbbbbbb…"),
         ({"unit_norm": False}, "unit_norm True and False"),
-        ({"transform": RECORD["transform"] | {"view": "frame"}}, "transform.view crop and frame"),
+        ({"transform": RECORD["transform"] | {"view": "frame"}}, "transform.view crop and squash"),
     ],
 )
 def test_differences_are_told(change, told):

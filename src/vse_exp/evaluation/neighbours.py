@@ -9,27 +9,10 @@ from torch import Tensor
 from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.topk import TopK
 from vse_exp.similarity import find_similarity
 
 Rows = Tensor | np.ndarray
-
-
-class _Best:
-    """The `k` best scores of each of `n` queries so far, and the items that have them."""
-
-    def __init__(self, n: int, k: int, device: torch.device) -> None:
-        self.scores = torch.full((n, k), -torch.inf, device=device)
-        self.items = torch.zeros((n, k), dtype=torch.int64, device=device)
-
-    def add(self, queries: slice, items: slice, scores: Tensor) -> None:
-        """Take in a block of scores (n_queries, n_items)."""
-        k = self.scores.shape[1]
-        top = scores.topk(min(k, scores.shape[1]), dim=1)
-        scores = torch.cat([self.scores[queries], top.values], 1)
-        found = torch.cat([self.items[queries], top.indices + items.start], 1)
-        best = scores.topk(k, dim=1)
-        self.scores[queries] = best.values
-        self.items[queries] = found.gather(1, best.indices)
 
 
 @torch.no_grad()
@@ -41,9 +24,9 @@ def best_captions(
     Best first; which of equal scores stand first is not defined. `k` above their number is cut.
     """
     images, captions = as_rows(images, "images"), as_rows(captions, "captions")
-    best = _Best(len(images), min(k, len(captions)), images.device)
+    best = TopK(len(images), min(k, len(captions)), images.device)
     for i, j, scores, _ in score_blocks(find_similarity(similarity), images, captions, task=task):
-        best.add(i, j, scores)
+        best.add(i, j.start, scores)
     return best.scores, best.items
 
 
@@ -53,9 +36,9 @@ def best_images(
 ) -> tuple[Tensor, Tensor]:
     """For each caption the `k` best images: scores and rows (n_captions, k); see best_captions."""
     images, captions = as_rows(images, "images"), as_rows(captions, "captions")
-    best = _Best(len(captions), min(k, len(images)), images.device)
+    best = TopK(len(captions), min(k, len(images)), images.device)
     for i, j, scores, _ in score_blocks(find_similarity(similarity), images, captions, task=task):
-        best.add(j, i, scores.T)
+        best.add(j, i.start, scores.T)
     return best.scores, best.items
 
 

@@ -223,7 +223,10 @@ def _finished(files: SplitFiles, job: dict[str, Any], settings: Settings) -> Ext
     record = read_provenance(files.features)
     if record is None:
         raise UserError(f"{files.features} is there already: overwrite=true replaces it.")
-    different = different_keys({key: record.get(key) for key in job}, job)
+    before = {key: record.get(key) for key in job}
+    if before["transform"]:
+        before["transform"] = Preprocessing.from_dict(before["transform"]).to_dict()
+    different = different_keys(before, job)
     if different:
         raise UserError(
             f"{files.features} is there already, made with other {', '.join(different)}: "

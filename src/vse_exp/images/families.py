@@ -161,7 +161,7 @@ def _timm_model(model: str, weights: str) -> tuple[nn.Module, Preprocessing, tup
             interpolation="bicubic" if interpolation == "random" else interpolation,
             mean=_pixel_values(config["mean"]),
             std=_pixel_values(config["std"]),
-            view="frame" if config["crop_mode"] == "squash" else "crop",
+            view="squash" if config["crop_mode"] == "squash" else "crop",
         ),
         heads,
     )
@@ -233,7 +233,7 @@ def _openclip(name: str, weights: str) -> _Built:
         interpolation=config["interpolation"],
         mean=_pixel_values(config["mean"]),
         std=_pixel_values(config["std"]),
-        view="frame" if config.get("resize_mode") == "squash" else "crop",
+        view="squash" if config.get("resize_mode") == "squash" else "crop",
     )
 
 

@@ -54,7 +54,7 @@ class PictureRows(Images):
         UserError for those that are unreadable then.
         """
         if preprocessing.n_views > 1:
-            raise UserError("view=ten_crop is for extraction: train with view=crop or view=frame.")
+            raise UserError("view=ten_crop is for extraction: train with view=crop or view=squash.")
         rows = cls(pictures, preprocessing)
         return rows.load() if np.prod((len(rows), 3, rows.side, rows.side)) <= cache_bytes else rows
 
@@ -79,7 +79,7 @@ class PictureRows(Images):
     def side(self) -> int:
         """Side of the squares that are kept: before the crop, whose place may vary."""
         resize, crop = self.preprocessing.resize, self.preprocessing.crop
-        if self.preprocessing.view == "frame":
+        if self.preprocessing.view == "squash":
             return crop
         # by steps of 4, so that the middle of the middle is rounded as the middle itself
         return crop + (resize - crop) // 4 * 4

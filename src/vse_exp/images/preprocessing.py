@@ -19,7 +19,7 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-VIEWS = ("crop", "ten_crop", "frame")
+VIEWS = ("crop", "ten_crop", "squash")
 _LONGEST = 16
 """Pictures more than so many times as long as wide are cut to that first, about their middle:
 a 1x10000 strip would be resized to millions of pixels."""
@@ -42,7 +42,11 @@ class Preprocessing:
     """The backbone takes blue first (`mean` and `std` stay red first)."""
     view: str = "crop"
     """`crop`: the middle. `ten_crop`: middle and corners, also mirrored; the features are averaged.
-    `frame`: the whole picture squeezed into the square."""
+    `squash`: the whole picture squeezed into the square."""
+
+    def __post_init__(self) -> None:
+        if self.view == "frame":  # its name in records and commands of before
+            object.__setattr__(self, "view", "squash")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -84,7 +88,7 @@ class Preprocessing:
             )
         if self.view not in VIEWS:
             raise UserError(f"Unknown view={self.view}: choose one of {', '.join(VIEWS)}.")
-        if not 1 <= self.crop <= 4096 or (self.view != "frame" and not self.crop <= self.resize):
+        if not 1 <= self.crop <= 4096 or (self.view != "squash" and not self.crop <= self.resize):
             raise UserError(
                 f"transform.crop={self.crop} must lie between 1 and transform.resize="
                 f"{self.resize}, which must not pass 4096."
@@ -110,7 +114,7 @@ class Preprocessing:
 
     def _cut(self, image: Image.Image) -> np.ndarray:
         method = INTERPOLATIONS[self.interpolation]
-        if self.view == "frame":
+        if self.view == "squash":
             return np.asarray(image.resize((self.crop, self.crop), method))[None]
         pixels = np.asarray(resize_shorter(image, self.resize, method))
         if self.view == "crop":

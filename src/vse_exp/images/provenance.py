@@ -22,7 +22,7 @@ def read_provenance(features: str | os.PathLike[str]) -> dict[str, Any] | None:
     UserError where the record is broken.
     """
     path = SplitFiles.of_features(features).provenance
-    return read_record(path) if path.is_file() else None
+    return read_record(path) if os.path.isfile(path) else None
 
 
 def feature_record(features: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -30,7 +30,7 @@ def feature_record(features: str | os.PathLike[str]) -> dict[str, Any] | None:
     `features.json`; None where nothing is. UserError where the record is broken."""
     record = read_provenance(features)
     folder = SplitFiles.of_features(features).folder_provenance
-    return read_record(folder) if record is None and folder.is_file() else record
+    return read_record(folder) if record is None and os.path.isfile(folder) else record
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -90,7 +90,9 @@ def _comparable(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "weights": provenance.get("weights_sha256"),
         "unit_norm": provenance.get("unit_norm"),
     }
-    transform = provenance.get("transform") or {}
+    transform = dict(provenance.get("transform") or {})
+    if transform.get("view") == "frame":  # its name before
+        transform["view"] = "squash"
     return flat | {f"transform.{key}": value for key, value in transform.items()}
 
 

@@ -130,7 +130,7 @@ def open_gallery(path: str | os.PathLike[str], model: VSE | None = None) -> Gall
     UserError where it is missing, broken, or was built with another model than `model`.
     """
     path = Path(path)
-    if not (path / ABOUT).is_file():
+    if not os.path.isfile(path / ABOUT):
         raise UserError(
             f"No gallery in {path}: build one with "
             f"`python -m vse_exp.index checkpoint=… data=… split=… output={path}`."

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.topk import TopK
 from vse_exp.progress import track
 
 BLOCK_SCORES = 1 << 23
@@ -68,7 +69,7 @@ def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
     for start in track(range(0, len(gallery), rows), "searching", verbose):
         block = gallery[start : start + rows]
         for part in best:
-            part.add(product(block, part.queries), start)
+            part.take(product(block, part.queries), start)
     return Hits(
         *(np.concatenate(parts) for parts in zip(*(part.sorted() for part in best), strict=True))
     )
@@ -102,31 +103,22 @@ class _Product:
         return out
 
 
-class _Best:
+class _Best(TopK):
     """The best items so far of some queries (n_queries, d)."""
 
     def __init__(self, queries: Tensor, k: int) -> None:
+        super().__init__(len(queries), k, queries.device)
         self.queries = queries
-        self.k = k
-        self.scores = queries.new_full((len(queries), k), -torch.inf)
-        self.items = torch.zeros(len(queries), k, dtype=torch.int64, device=queries.device)
 
-    def add(self, scores: Tensor, start: int) -> None:
+    def take(self, scores: Tensor, start: int) -> None:
         """Take in a block of scores (n_items, n_queries) of the items from `start` on."""
         grouped = len(scores) // GROUP * GROUP
         if grouped // GROUP > self.k:
-            self._keep(*_best_of_groups(scores[:grouped], self.k), start)
+            best, items = _best_of_groups(scores[:grouped], self.k)
+            self.merge(slice(None), best, items + start)
             scores, start = scores[grouped:], start + grouped
         if len(scores):
-            top = scores.T.contiguous().topk(min(self.k, len(scores)), dim=1)
-            self._keep(top.values, top.indices, start)
-
-    def _keep(self, scores: Tensor, items: Tensor, start: int) -> None:
-        """Merge candidates (n_queries, …) with those so far."""
-        scores = torch.cat([self.scores, scores], 1)
-        items = torch.cat([self.items, items + start], 1)
-        top = scores.topk(self.k, dim=1)
-        self.scores, self.items = top.values, items.gather(1, top.indices)
+            self.add(slice(None), start, scores.T.contiguous())
 
     def sorted(self) -> Hits:
         """Best first; of equal scores the lower item."""

@@ -212,3 +212,46 @@ def test_folders(tmp_path):
     written(tmp_path / "k" / "dataset_flickr8k.json", {})
     with pytest.raises(UserError, match="several annotations"):
         find_annotations([tmp_path / "k"])
+
+
+def test_names_and_captions_of_no_text_are_left_out_and_listed(tmp_path):
+    path = tmp_path / "captions_train.json"
+    images = [
+        {"id": 1, "file_name": "a.jpg"},
+        {"id": 2, "file_name": None},
+        {"id": 3, "file_name": ""},
+    ]
+    annotations = [
+        {"image_id": 1, "caption": "a dog"},
+        {"image_id": 1, "caption": None},
+        {"image_id": 2, "caption": "a cat"},
+        {"image_id": 3, "caption": "a cow"},
+        {"image_id": 4, "caption": "a hen"},
+    ]
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    reading = read_annotations(path)
+    assert [record.image for record in reading.records] == ["a.jpg"]
+    assert [line.partition(": ")[2] for line in reading.malformed] == [
+        "the caption is no text",
+        "the image 2 has no file_name",
+        "the image 3 has no file_name",
+        "image_id 4 is not among the images",
+    ]
+
+
+@pytest.mark.parametrize("name", ["two\nlines.jpg", "caf\udce9.jpg"])
+def test_a_picture_name_that_no_list_could_hold(tmp_path, name):
+    path = tmp_path / "captions_train.json"
+    content = {
+        "images": [{"id": 1, "file_name": name}],
+        "annotations": [{"image_id": 1, "caption": "a dog"}],
+    }
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="rename it"):
+        gather([read_annotations(path)])
+
+
+def test_control_characters_of_captions_become_blanks(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("image,caption\na.jpg,a\x1b[2Jdog\x07 runs\n")
+    assert gather([read_annotations(path)]).captions == {"a.jpg": ["a [2Jdog runs"]}

@@ -81,6 +81,7 @@ def _process(rank: int, folder: str, shares: list) -> list[dict[str, float]]:
             feed(metric, torch.tensor(images[rank]).long(), torch.tensor(captions[rank]).long())
             results.append(metric.compute())
             metric.reset()
+        torch.distributed.barrier()  # gloo of torch 2.6 may wait for ever for one who has left
     finally:
         torch.distributed.destroy_process_group()
     return results

@@ -22,6 +22,7 @@ def main(cfg: DictConfig) -> None:
 
     from rich.console import Console
 
+    from vse_exp.evaluation.metrics import EVERY, STANDARD
     from vse_exp.evaluation.rank_files import read_ranks
     from vse_exp.evaluation.statistics import bootstrap_intervals, compare_ranks
 
@@ -31,8 +32,12 @@ def main(cfg: DictConfig) -> None:
         "confidence": cfg.confidence,
         "seed": cfg.seed,
     }
-    compared = compare_ranks(ranks["a"], ranks["b"], **options)
-    intervals = {name: bootstrap_intervals(ranks[name], **options) for name in ranks}
+    # files of `evaluate metrics=all` hold the ranks of all right answers
+    metrics = EVERY if all(one.annotation.every for one in ranks.values()) else STANDARD
+    compared = compare_ranks(ranks["a"], ranks["b"], **options, metrics=metrics)
+    intervals = {
+        name: bootstrap_intervals(ranks[name], **options, metrics=metrics) for name in ranks
+    }
     console = Console()
     console.print(comparison_table(compared, intervals, cfg.confidence))
     for name, one in ranks.items():

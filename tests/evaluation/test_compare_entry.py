@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vse_exp.evaluation.metrics import EVERY
+from vse_exp.evaluation.protocols import evaluate_embeddings
+from vse_exp.evaluation.rank_files import write_ranks
+
 
 def test_two_runs(tmp_path: Path) -> None:
     mapping = np.arange(100) // 5
@@ -40,3 +44,21 @@ def test_two_runs(tmp_path: Path) -> None:
     assert recall["low"] <= 10 <= recall["high"]
     assert written["a"]["ranks"] == str(a)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_ranks_of_all_right_answers_are_compared_by_all_metrics(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images, mapping = random.standard_normal((60, 4)), np.arange(180) // 3
+    for name, noise in (("a", 2.0), ("b", 0.5)):
+        captions = images[mapping] + noise * random.standard_normal((180, 4))
+        write_ranks(
+            tmp_path / f"{name}.npz", evaluate_embeddings(images, captions, mapping, metrics=EVERY)
+        )
+    output = tmp_path / "compared.json"
+    keys = [f"a={tmp_path / 'a.npz'}", f"b={tmp_path / 'b.npz'}", f"output={output}"]
+    command = [sys.executable, "-m", "vse_exp.compare", *keys, "resamples=50"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    figures = json.loads(output.read_text())["figures"]
+    assert figures["amAP"]["difference"] > 0
+    assert figures["amAP"]["p"] < 0.05

@@ -68,12 +68,12 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["loss=hinge", "loss.margin=1.5"], "loss.margin is 1.5, and must lie in (0, 1]"),
         (["model.encoder=bow", "model.dim_word=5"], "contradicts model.dim=8"),
         (["data.name=elsewhere"], "No train split of data set 'elsewhere'"),
-        (["+loss.losses.infonce.foo=1"], "loss in the config has a key too many"),
-        (["scheduler=constant", "+scheduler.at=0.5"], "unexpected keyword argument 'at'. Leave"),
-        (["+optimizer.foo=2"], "optimizer in the config has a key too many"),
-        (["+trainer.foo=1"], "trainer in the config has a key too many"),
+        (["+loss.losses.infonce.foo=1"], "Unknown key loss.losses.infonce.foo: there are temp"),
+        (["scheduler=constant", "+scheduler.at=0.5"], "Unknown key scheduler.at: "),
+        (["+optimizer.foo=2"], "Unknown key optimizer.foo: "),
+        (["+trainer.devises=1"], "Unknown key trainer.devises: did you mean trainer.devices?"),
         (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is not for this program"),
-        (["trainer.precision=8"], "trainer in the config: Precision 8 is invalid"),
+        (["trainer.precision=8"], "trainer.precision=8 must be 64"),
         (
             ["data.order=uniform", "data.unique_images=false", "data.captions_together=1"],
             "data.order=uniform mixes lengths",
@@ -95,11 +95,20 @@ def test_mistakes_in_training(tiny, tmp_path, monkeypatch, capsys, arguments, me
         (["checkpoint=nowhere.ckpt"], "No checkpoint nowhere.ckpt"),
         (["checkpoint={other}"], "was not written by vse_exp"),
         (["checkpoint={noise}"], "is no readable checkpoint"),
-        (["checkpoint={best}", "protocol=best"], "Unknown protocol"),
+        (
+            ["checkpoint={best}", "protocol=best"],
+            "protocol=best must be 'full', 'folds', 'first_n', ",
+        ),
         (["checkpoint={best}", "device=cuda:77"], "device=cuda:77 cannot be used"),
-        (["checkpoint={best}", "device=gpu"], "device=gpu cannot be used"),
+        (
+            ["checkpoint={best}", "device=gpu"],
+            "device=gpu must be auto, cpu, mps, cuda or cuda:1 ….",
+        ),
         (["checkpoint={best}", "split=val"], "No val split of data set 'tiny'"),
-        (["checkpoint={best}", "output=x.txt"], "ends neither in .json nor in .csv"),
+        (
+            ["checkpoint={best}", "output=x.txt"],
+            "output=x.txt must be a file that ends in .json or .csv.",
+        ),
     ],
 )
 def test_mistakes_in_evaluation(trained, tiny, tmp_path, monkeypatch, capsys, arguments, message):
@@ -181,5 +190,5 @@ def test_the_list_of_verbs(capsys, monkeypatch):
     from vse_exp.__main__ import main
 
     monkeypatch.setattr(sys, "argv", ["vse_exp"])
-    assert main() == 0
+    assert not main()
     assert "evaluate" in capsys.readouterr().out

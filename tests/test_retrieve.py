@@ -174,10 +174,16 @@ def test_a_page_shows_what_was_found(files: Path, capsys) -> None:
         (["query=a dog", "gallery=none"], "No gallery in none"),
         (["query=none.jpg", "features=mine_ims.npy"], "No picture none.jpg"),
         (["query=none.npy", "features=mine_ims.npy"], "No feature file none.npy"),
-        (["query=a", "features=mine_ims.npy", "target=words"], "Unknown target='words'"),
+        (
+            ["query=a", "features=mine_ims.npy", "target=words"],
+            "target=words must be 'images' or 'captions'.",
+        ),
         (["query=a", "features=mine_ims.npy", "target=captions"], "holds no captions"),
-        (["query=a", "features=mine_ims.npy", "format=xml"], "Unknown format='xml'"),
-        (["query=a", "features=mine_ims.npy", "k=0"], "at least one"),
+        (
+            ["query=a", "features=mine_ims.npy", "format=xml"],
+            "format=xml must be 'table' or 'json'.",
+        ),
+        (["query=a", "features=mine_ims.npy", "k=0"], "k=0 must be at least 1."),
         (["query=a", "features=mine_ims.npy", *TINY], "either data=… or files"),
         (["query=a", "features=mine_ims.npy", "pictures=none"], "No file or folder none"),
         (

@@ -65,8 +65,8 @@ def test_failed_and_interrupted_trials(tiny, tmp_path, monkeypatch, capfd):
     assert call(monkeypatch, main, *arguments) == 75
     assert call(monkeypatch, main, *arguments) == 1
     told = capfd.readouterr().err
-    assert "failed: RuntimeError: out of memory" in told
-    assert told.endswith("error: 1 of 2 trials failed: RuntimeError: out of memory\n")
+    assert "failed: There is not enough memory: out of memory" in told
+    assert told.endswith("error: 1 of 2 trials failed: There is not enough memory: out of memory\n")
     assert calls[1] == calls[2]
     assert [trial.state.name for trial in load(tmp_path).trials] == [
         "FAIL", "FAIL", "COMPLETE",
@@ -89,7 +89,7 @@ def test_a_study_without_hope_ends(tiny, tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (['train=["data=nope"]'], "data/nope"),
+        (['train=["data=nope"]'], "Unknown data=nope: There are coco, custom"),
         (['train=["lrate=1"]'], "lrate is in the space and in train: take it out of one."),
         (['train=["loss=infonce"]'], "loss.margin"),
         (["storage=sqlite:////nowhere/s.db"], "storage=sqlite:////nowhere/s.db: "),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig
+from pydantic import Field
 
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Command
 from vse_exp.files import write_json
+from vse_exp.schema import Seed, Text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +19,17 @@ if TYPE_CHECKING:
     from vse_exp.evaluation.statistics import Comparison
 
 
-@hydra_entry("compare")
+class Compare(Command):
+    a: Text
+    b: Text
+    split: Text
+    resamples: Annotated[int, Field(ge=1, le=10_000_000)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed
+    output: Text | None
+
+
+@verb("compare", Compare, positions=("a", "b"))
 def main(cfg: DictConfig) -> None:
     from dataclasses import asdict
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 
-from vse_exp.cli import hydra_entry
-from vse_exp.errors import UserError
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Command
+from vse_exp.schema import Text, form
 
 
-@hydra_entry("convert")
+class Convert(Command):
+    checkpoint: Text
+    output: Annotated[
+        str, form(r"\.(ckpt|npz)$", "a file that ends in .ckpt (ours) or .npz (the original's)")
+    ]
+    vocabulary: Text | None
+
+
+@verb("convert", Convert)
 def main(cfg: DictConfig) -> None:
     from vse_exp.models.checkpoint import load_model, save_model
 
     output = Path(cfg.output)
-    if output.suffix not in (".ckpt", ".npz"):
-        raise UserError(f"output={output} ends neither in .ckpt (ours) nor in .npz (the original).")
     if cfg.vocabulary is None:
         model = load_model(cfg.checkpoint)
     else:

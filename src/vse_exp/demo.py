@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Command, Data, Device
+from vse_exp.schema import Text
 
 
-@hydra_entry("demo")
+class DemoKeys(Command):
+    data: Data | None = None
+    checkpoint: Text
+    gallery: Text | None
+    split: Text
+    pictures: Text | None
+    provenance: Text | None
+    allow_feature_mismatch: bool
+    weights: Text | None
+    device: Device
+    host: Text
+    port: Annotated[int, Field(ge=0, le=65535)]
+    public: bool
+    hosts: list[Text] | None
+    max_upload_mb: Annotated[float, Field(gt=0, le=10_000)]
+    max_upload_megapixels: Annotated[float, Field(gt=0, le=10_000)]
+
+
+@verb("demo", DemoKeys)
 def main(cfg: DictConfig) -> None:
     from vse_exp.pages.demo import open_demo
     from vse_exp.pages.serving import LOCAL, listen, serve

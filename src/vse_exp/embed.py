@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.cli import hydra_entry
-from vse_exp.errors import UserError
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Command, Device
+from vse_exp.schema import Size, Text, form
 
 
-@hydra_entry("embed")
+class Embed(Command):
+    checkpoint: Text
+    captions: Text | None
+    features: Text | None
+    normalize_features: bool
+    allow_feature_mismatch: bool
+    output: Annotated[str, form(r"\.npy$", "a file that ends in .npy")]
+    block: Size
+    batch_size: Size
+    device: Device
+
+
+@verb("embed", Embed)
 def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.embed import embed_files
     from vse_exp.models.checkpoint import load_model
 
-    if not cfg.output.endswith(".npy"):
-        raise UserError(f"output={cfg.output} does not end in .npy: vectors are written as such.")
-    if cfg.block < 1 or cfg.batch_size < 1:
-        raise UserError("block and batch_size must be at least 1.")
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    config: Any = OmegaConf.to_container(cfg)
     count = embed_files(load_model(cfg.checkpoint, cfg.device), config)
     print(f"{cfg.output}: {count:,} vectors")
 

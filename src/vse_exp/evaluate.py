@@ -7,13 +7,16 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Checkpoints, Command, Data, Device
 from vse_exp.errors import UserError
 from vse_exp.files import write_json, write_text
+from vse_exp.parts import Node
+from vse_exp.schema import Size, Text, form
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +28,28 @@ if TYPE_CHECKING:
     from vse_exp.models.vse import VSE
 
 
-@hydra_entry("evaluate")
+class Evaluate(Command):
+    data: Data
+    checkpoint: Checkpoints
+    split: Text
+    protocol: Literal["full", "folds", "first_n", "karpathy", "clip_benchmark", "mteb"]
+    n_images: Size
+    metrics: Literal["standard", "all"] | list[Node]
+    relevance: Text | None
+    judgements: Text | list[Text] | None
+    order: bool
+    choices: Text | None
+    rerank: Literal["csls", "nnn", "inverted_softmax", "dual_softmax", "query_bank"] | None
+    bank: Text | None
+    intervals: bool
+    hubness: bool
+    eccv: bool | None
+    output: Annotated[str, form(r"\.(json|csv)$", "a file that ends in .json or .csv")] | None
+    ranks: Text | None
+    device: Device
+
+
+@verb("evaluate", Evaluate)
 def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
@@ -112,8 +136,6 @@ def _metrics(wanted: Any) -> Sequence[Metric]:
     from vse_exp.parts import build
 
     if isinstance(wanted, str):
-        if wanted not in ("standard", "all"):
-            raise UserError(f"metrics={wanted}: choose standard, all or a list of classes.")
         return STANDARD if wanted == "standard" else EVERY
     nodes: Any = OmegaConf.to_container(wanted, resolve=True)
     return (*STANDARD, *(build(node, where=f"metrics[{i}]") for i, node in enumerate(nodes)))
@@ -168,8 +190,6 @@ def _coco_ids(cfg: DictConfig, split: Split) -> tuple[np.ndarray, np.ndarray] | 
     """What ECCV Caption's figures need, where they are asked for or can be had unasked."""
     from vse_exp.evaluation.eccv import coco_ids, eccv_applies
 
-    if cfg.eccv not in (None, True, False):
-        raise UserError(f"eccv={cfg.eccv}: choose true, false or null.")
     if cfg.eccv and cfg.rerank is not None:
         raise UserError("eccv=true is of scores as they are: leave out rerank, or eccv.")
     unasked = cfg.eccv is None and cfg.rerank is None and eccv_applies(cfg.data.name, split)
@@ -187,15 +207,13 @@ def _coco_ids(cfg: DictConfig, split: Split) -> tuple[np.ndarray, np.ndarray] | 
 def _write(path: Path, metrics: dict[str, Any]) -> None:
     if path.suffix == ".json":
         write_json(path, metrics)
-    elif path.suffix == ".csv":
+    else:
         flat = dict(_flat(metrics))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(flat), lineterminator="\n")
         writer.writeheader()
         writer.writerow(flat)
         write_text(path, text.getvalue())
-    else:
-        raise UserError(f"output={path} ends neither in .json nor in .csv: choose one of them.")
 
 
 def _flat(metrics: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

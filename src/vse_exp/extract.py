@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
-from vse_exp.cli import hydra_entry
-from vse_exp.errors import Interrupted, UserError
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Command, Device
+from vse_exp.errors import Interrupted
+from vse_exp.schema import Keys, Seed, Size, Text
+
+Pixel = float | Annotated[list[float], Field(min_length=3, max_length=3)]
+"""A value a colour, red first."""
 
 
-@hydra_entry("extract")
+class Transform(Keys):
+    size: Size | None
+    resize: Size | None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None
+    mean: Pixel | None
+    std: Pixel | None
+    bgr: bool | None
+
+
+class Extract(Command):
+    images: Text
+    output: Text
+    list: Text | None
+    column: Text | None
+    root: Text | None
+    backbone: Text
+    weights: Text
+    seed: Seed
+    view: Literal["crop", "ten_crop", "squash", "frame"] | None
+    average_views: bool
+    transform: Transform
+    dtype: Literal["float16", "float32"]
+    unit_norm: bool
+    batch_size: Size | None
+    num_workers: Annotated[int, Field(ge=0, le=1024)] | None
+    device: Device
+    max_pixels: Size
+    strict: bool
+    drop_unreadable: bool
+    overwrite: bool
+    restart: bool
+
+
+@verb("extract", Extract)
 def main(cfg: DictConfig) -> None:
     from vse_exp.images.jobs import extract_from_config
 
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    for key, least in (("batch_size", 1), ("max_pixels", 1), ("num_workers", 0)):
-        if config[key] is not None and not (isinstance(config[key], int) and config[key] >= least):
-            raise UserError(f"{key}={config[key]} must be a whole number of at least {least}.")
+    config: Any = OmegaConf.to_container(cfg)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         extract_from_config(config)

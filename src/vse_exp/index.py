@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Collection, Command, Device
+from vse_exp.schema import Keys, Size, Text
 
 
-@hydra_entry("index")
+class Ann(Keys):
+    kind: Literal["hnsw", "ivf"] | None
+    n_lists: Size | None
+    n_probe: Size
+    links: Size
+    ef_construction: Size
+    ef_search: Size
+
+
+class Index(Collection, Command):
+    checkpoint: Text
+    output: Text
+    overwrite: bool
+    half: bool
+    ann: Ann
+    device: Device
+
+
+@verb("index", Index)
 def main(cfg: DictConfig) -> None:
     from vse_exp.models.checkpoint import load_model
     from vse_exp.retrieval.collection import gallery_from_config
 
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    model = load_model(config["checkpoint"], config["device"])
-    gallery = gallery_from_config(config, model, config["output"])
+    config: Any = OmegaConf.to_container(cfg)
+    gallery = gallery_from_config(config, load_model(cfg.checkpoint, cfg.device), cfg.output)
     for kind in gallery.kinds:
         items = gallery.items(kind)
         print(f"{len(items):,} {kind} of {items.vectors.shape[1]} dimensions")
@@ -27,7 +46,7 @@ def main(cfg: DictConfig) -> None:
                 f"{1e3 * about['seconds_a_query']:.2f} ms a query "
                 f"(exact: {1e3 * about['exact_seconds_a_query']:.2f} ms)"
             )
-    print(f"Gallery: {config['output']}")
+    print(f"Gallery: {cfg.output}")
 
 
 if __name__ == "__main__":

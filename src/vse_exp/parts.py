@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ValidationInfo
 
 from vse_exp.errors import UserError
-from vse_exp.schema import checked, joined, of_signature
+from vse_exp.schema import checked, joined, of_signature, told_in_full
 
 TARGET, PARTIAL, ARGUMENTS = "_target_", "_partial_", "_args_"
 _SPECIAL = (TARGET, PARTIAL, ARGUMENTS, "_convert_", "_recursive_")
@@ -63,6 +65,33 @@ def check(node: Any, where: str) -> dict[str, Any]:
     _, keys = _read(node, where, None)
     special = {key: node[key] for key in _SPECIAL if key in node}
     return special | {key: _each(value, joined(where, key), check) for key, value in keys.items()}
+
+
+def _place(info: ValidationInfo) -> str:
+    """The full name of the key that is validated; `checked` says in the context what holds it."""
+    return joined((info.context or {}).get("where", ""), info.field_name or "")
+
+
+def _checked_node(node: Any, info: ValidationInfo) -> dict[str, Any]:
+    with told_in_full():
+        return check(node, _place(info))
+
+
+def _checked_nodes(nodes: Any, info: ValidationInfo) -> dict[str, Any]:
+    where = _place(info)
+    if not isinstance(nodes, Mapping):
+        raise ValueError("a mapping of names to nodes with a _target_ each")
+    with told_in_full():
+        return {
+            name: None if node is None else check(node, joined(where, str(name)))
+            for name, node in nodes.items()
+        }
+
+
+Node = Annotated[dict[str, Any], BeforeValidator(_checked_node)]
+"""A key of a schema that holds a part: any class by `_target_`, with its keys."""
+Nodes = Annotated[dict[str, Any], BeforeValidator(_checked_nodes)]
+"""One that holds parts by name; null leaves one out."""
 
 
 def _build_here(node: Any, where: str, trust: Sequence[str] | None) -> Any:

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
-from vse_exp.cli import hydra_entry
-from vse_exp.errors import UserError
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Command
+from vse_exp.schema import Keys, Seed, Share, Text, form
 
 
-@hydra_entry("prepare")
+class Columns(Keys):
+    image: Text | None
+    caption: Text | None
+    split: Text | None
+
+
+class Fractions(Keys):
+    dev: Share
+    test: Share
+
+
+class Prepare(Command):
+    source: Text | Annotated[list[Text], Field(min_length=1)]
+    name: Annotated[str, form(r"^[\w-]+$", "of letters, digits, - and _")]
+    output: Text
+    format: Literal["auto", "tokens", "table", "coco", "karpathy"]
+    images: Text | None
+    exclude: Text | None
+    columns: Columns
+    splits: dict[str, Text | None]
+    restval: Literal["train", "keep", "drop"]
+    fractions: Fractions
+    seed: Seed
+    tokenize: Literal["none", "ptb"]
+    overwrite: bool
+
+
+@verb("prepare", Prepare)
 def main(cfg: DictConfig) -> None:
     from vse_exp.data.annotations.preparing import prepare_from_config
 
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    if not re.fullmatch(r"[\w-]+", str(cfg.name)):
-        raise UserError(f"name={cfg.name} must be of letters, digits, - and _.")
+    config: Any = OmegaConf.to_container(cfg)
     prepare_from_config(config).tell()
 
 

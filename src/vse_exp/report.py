@@ -7,10 +7,23 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Checkpoints, Command, Data, Device
+from vse_exp.schema import Size, Text
 
 
-@hydra_entry("report")
+class Report(Command):
+    data: Data
+    checkpoint: Checkpoints
+    split: Text
+    output: Text
+    overwrite: bool
+    k: Size
+    pictures: Text | None
+    device: Device
+
+
+@verb("report", Report)
 def main(cfg: DictConfig) -> None:
     from vse_exp.pages.report import report_from_config
 

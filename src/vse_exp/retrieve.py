@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
-from vse_exp.cli import hydra_entry
-from vse_exp.errors import UserError, printable
+from vse_exp.cli import verb
+from vse_exp.cli.keys import Collection, Command, Device
+from vse_exp.errors import printable
 from vse_exp.retrieval.queries import find_target, read_queries, verbatim
+from vse_exp.schema import Size, Text
 
 
-@hydra_entry("retrieve")
-def _retrieve(cfg: DictConfig) -> None:
+class Retrieve(Collection, Command):
+    checkpoint: Text
+    gallery: Text | None
+    query: Text | Annotated[list[Text], Field(min_length=1)]
+    target: Literal["images", "captions"] | None
+    k: Size
+    exact: bool
+    format: Literal["table", "json"]
+    output: Text | None
+    page: Text | None
+    overwrite: bool
+    weights: Text | None
+    device: Device
+
+
+@verb("retrieve", Retrieve, read=verbatim)
+def main(cfg: DictConfig) -> None:
     from vse_exp.files import write_json
     from vse_exp.images.provenance import feature_record, require_compatible
     from vse_exp.models.checkpoint import load_model
@@ -24,8 +41,6 @@ def _retrieve(cfg: DictConfig) -> None:
     from vse_exp.retrieval.pictures import gallery_thumbnails
 
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    if config["format"] not in ("table", "json"):
-        raise UserError(f"Unknown format={config['format']!r}: choose table or json.")
     values = config["query"] if isinstance(config["query"], list) else [config["query"]]
     queries = read_queries(values)
     model = load_model(config["checkpoint"], config["device"])
@@ -69,12 +84,6 @@ def _print_tables(found: list[tuple[str, list[Any]]], kind: str) -> None:
         for place, hit in enumerate(hits, start=1):
             table.add_row(str(place), f"{hit.score:.3f}", Text(printable(hit.name)))
         console.print(table)
-
-
-def main() -> None:
-    """Read the command line with the query as it was typed: commas and quotes are part of it."""
-    sys.argv[1:] = map(verbatim, sys.argv[1:])
-    _retrieve()
 
 
 if __name__ == "__main__":

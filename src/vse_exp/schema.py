@@ -4,22 +4,51 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 from vse_exp.errors import UserError
+from vse_exp.moved import MOVED, USUAL
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A share of something that training drops."""
-Size = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
 
 
+def form(pattern: str, wanted: str) -> AfterValidator:
+    """For a text in which `pattern` is found; `wanted` says in words what it has to be."""
+
+    def validate(text: str) -> str:
+        if not re.search(pattern, text):
+            raise ValueError(wanted)
+        return text
+
+    return AfterValidator(validate)
+
+
+@contextmanager
+def told_in_full() -> Iterator[None]:
+    """In a validator: a UserError becomes one of pydantic's mistakes, and is told as it stands."""
+    try:
+        yield
+    except UserError as error:
+        raise PydanticCustomError("told", "{sentence}", {"sentence": str(error)}) from error
+
+
+MISSING = "???"
+"""What stands in a config for a value that has to be given."""
 _PLAINER = {
     "a valid integer": "a whole number",
     "a valid number": "a number",
@@ -29,6 +58,8 @@ _PLAINER = {
     "a valid dictionary": "a mapping, {key: value}",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
+    "string should have at least 1 character": "a text that is not empty",
+    "list should have at least 1 item after validation, not 0": "a list that is not empty",
 }
 
 
@@ -52,29 +83,112 @@ def checked(schema: type[BaseModel], values: Mapping[str, Any], where: str = "")
     known = schema.model_fields
     unknown = [key for key in values if key not in known]
     if unknown and schema.model_config.get("extra") == "forbid":
-        raise unknown_key(unknown[0], known, where)
+        raise unknown_key(unknown[0], known, where, values)
+    missing = [joined(where, key) for key, value in values.items() if value == MISSING]
+    if missing:
+        raise UserError(f"{missing[0]}=… is required and was not given.")
+    for key, value in values.items():  # true is 1 to pydantic
+        if isinstance(value, bool) and key in known and _is_number(known[key].annotation):
+            raise UserError(f"{joined(where, key)}={str(value).lower()} must be a number.")
+    nested = {
+        key: _checked_inside(known[key].annotation, value, joined(where, key))
+        for key, value in values.items()
+        if key in known and isinstance(value, Mapping)
+    }
     try:
-        found = schema.model_validate(dict(values))
+        found = schema.model_validate({**values, **nested}, context={"where": where})
     except ValidationError as error:
         raise UserError(_sentence(error, where)) from None
     result = {key: getattr(found, key) for key in known}
     result |= found.model_extra or {}
-    for key, value in values.items():
-        number = result.get(key)
-        if isinstance(value, bool) and not isinstance(number, bool) and number == value:
-            raise UserError(f"{joined(where, key)}={str(value).lower()} must be a number.")
+    for key, value in result.items():
+        if isinstance(value, BaseModel) or (key in nested and schema_in(known[key].annotation)):
+            result[key] = nested[key]
     return result
 
 
-def unknown_key(key: str, known: Iterable[str], where: str = "") -> UserError:
-    """That there is no such key, with the nearest of those that there are."""
-    names = list(known)
-    close = difflib.get_close_matches(key, names, n=1)
-    if close:
+def _is_number(annotation: Any) -> bool:
+    """Whether a type admits numbers, and neither true nor false."""
+    types = set(_alternatives(annotation))
+    return bool(types & {int, float}) and not types & {bool, str, Any}
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from _alternatives(one)
+    else:
+        yield annotation
+
+
+def _checked_inside(annotation: Any, values: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A mapping as the schema of its own says, where the key's type names one, or one for all of
+    its values."""
+    schema = schema_in(annotation)
+    if schema is None:
+        return values
+    if schema in get_args(annotation) or schema is annotation:
+        return checked(schema, values, where)
+    return {
+        key: checked(schema, value, joined(where, key)) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+    }
+
+
+def holds_keys(annotation: Any) -> bool:
+    """Whether a type is a mapping or a schema."""
+    return schema_in(annotation) is not None or get_origin(annotation) is dict
+
+
+def schema_in(annotation: Any) -> type[Keys] | None:
+    """The schema that a type is, holds, or has for the values of a mapping."""
+    if inspect.isclass(annotation) and issubclass(annotation, Keys):
+        return annotation
+    return next(filter(None, map(schema_in, get_args(annotation))), None)
+
+
+def unknown_key(
+    key: str, known: Iterable[str], where: str = "", values: Mapping[str, Any] | None = None
+) -> UserError:
+    """That there is no such key, with its new name if it has moved, else the one that is meant:
+    as it is usually called, of that name elsewhere in `values`, or the nearest."""
+    names = [name for name in known if not name.startswith("_")]
+    told = joined(where, key)
+    if told in MOVED:
+        place = MOVED[told] or "not said any more, but read from the data"
+        return UserError(f"{told} has moved: it is {place} now.")
+    meant = USUAL.get(key, key)
+    close = difflib.get_close_matches(meant, names, n=1)
+    elsewhere = [] if where else _keys_named(meant, values or {})
+    if meant in names:
+        hint = f"did you mean {joined(where, meant)}?"
+    elif elsewhere:
+        hint = f"did you mean {listed(elsewhere, 'or')}?"
+    elif not where and meant != key and meant.partition(".")[0] in names:
+        hint = f"did you mean {meant}?"
+    elif close:
         hint = f"did you mean {joined(where, close[0])}?"
     else:
-        hint = f"there are {', '.join(names)}." if names else f"{where or 'it'} has no keys."
-    return UserError(f"Unknown key {joined(where, key)}: {hint}")
+        hint = f"there are {listed(names)}." if names else f"{where} has no keys."
+        hint = hint if where else "--help tells those that there are."
+    return UserError(f"Unknown key {told}: {hint}")
+
+
+def _keys_named(name: str, values: Mapping[str, Any], where: str = "") -> list[str]:
+    """The full names of the keys inside `values` that end in `name`."""
+    found = [joined(where, name)] if where and name in values else []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += _keys_named(name, value, joined(where, str(key)))
+    return found
+
+
+def listed(names: Iterable[str], word: str = "and") -> str:
+    """`a, b and c`."""
+    *before, last = names
+    return f"{', '.join(before)} {word} {last}" if before else last
 
 
 @cache
@@ -116,22 +230,26 @@ def _hints(part: Callable[..., Any]) -> dict[str, Any]:
 
 def _sentence(error: ValidationError, where: str) -> str:
     first, *_ = faults = error.errors(include_url=False)
-    key = joined(where, *(str(part) for part in first["loc"][:1]))
+    name, *inside = first["loc"]
+    key = joined(where, str(name)) + "".join(f"[{one}]" for one in inside if isinstance(one, int))
+    if first["type"] == "told":
+        return first["msg"]
     if first["type"] == "missing":
         return f"{key}=… is required and was not given."
     same = [one for one in faults if one["loc"][:1] == first["loc"][:1]]
     wanted = " or ".join(dict.fromkeys(_wanted(one["msg"]) for one in same))
     value = first["input"]
     shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-    return f"{key}={shown} must be {wanted}."
+    shown = " ".join(str(shown).split())
+    return f"{key}={shown[:60]}{'…' * (len(shown) > 60)} must be {wanted}."
 
 
 def _wanted(message: str) -> str:
     """What pydantic asks for, in plainer words."""
     message = message.removeprefix("Input should be ").removeprefix("Value error, ")
     for theirs, ours in _PLAINER.items():
-        if message.startswith(theirs):
-            return ours + message.removeprefix(theirs) * theirs.endswith(" to")
+        if message.lower().startswith(theirs):
+            return ours + message[len(theirs) :] * theirs.endswith(" to")
     return message
 
 

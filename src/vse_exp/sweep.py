@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp import train as _train  # noqa: F401  (registers the resolver of conf/train.yaml)
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import composed, verb
 from vse_exp.errors import UserError
+from vse_exp.schema import Count, Keys, Seed, Size, Text, form
+from vse_exp.training.keys import Train
 
 
-@hydra_entry("sweep")
+class Sweep(Keys):
+    space: dict[str, Any]
+    study: Annotated[str, form(r"^[\w.@+-]+$", "of letters, digits and . @ + - _")]
+    storage: Text
+    n_trials: Size
+    train: list[Text]
+    runs_dir: Text
+    seed: Seed
+    prune_after: Count | None
+
+
+@verb("sweep", Sweep)
 def main(cfg: DictConfig) -> None:
     try:
         from vse_exp.runs.search import Space, open_study, run_study
@@ -31,7 +43,7 @@ def main(cfg: DictConfig) -> None:
             space,
             cfg.n_trials,
             folder,
-            lambda overrides: compose("train", overrides),
+            lambda overrides: composed("train", Train, overrides),
             train,
             cfg.seed,
         )

@@ -6,7 +6,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.cli import hydra_entry
+from vse_exp.cli import verb
+from vse_exp.training.keys import Train
 
 
 def _run_name() -> str:
@@ -29,13 +30,8 @@ OmegaConf.register_new_resolver("run_name", _run_name, use_cache=False, replace=
 OmegaConf.register_new_resolver("run_group", _run_group, use_cache=False, replace=True)
 
 
-@hydra_entry("train")
+@verb("train", Train)
 def main(cfg: DictConfig) -> float:
-    if not cfg.callbacks:  # which may use any of torchmetrics
-        from vse_exp.training.imports import import_lightning
-
-        import_lightning()
-
     from vse_exp.training.distributed import is_first_process
     from vse_exp.training.fit import train
     from vse_exp.training.multirun import run_job

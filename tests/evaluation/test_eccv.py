@@ -169,7 +169,7 @@ def test_the_command_gives_the_figures(
     refused = run_command(evaluate.main, *asked, "split=dev", capsys=capsys, code=1)
     assert "3 of 3 image ids of ECCV Caption and CxC are not among those given" in refused.err
     refused = run_command(evaluate.main, *trained, "eccv=flase", capsys=capsys, code=1)
-    assert "eccv=flase: choose true, false or null" in refused.err
+    assert "eccv=flase must be true or false." in refused.err
 
 
 def test_the_command_gives_them_unasked_where_it_can(

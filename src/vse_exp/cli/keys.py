@@ -1,0 +1,92 @@
+"""Keys that several commands have: where data lie, devices, and the group `data`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vse_exp.schema import Count, Keys, Seed, Size, Text, form
+
+Device = Annotated[
+    str, form(r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", "auto, cpu, mps, cuda or cuda:1 …")
+]
+Checkpoints = Text | Annotated[list[Text], Field(min_length=1)]
+"""A file, or several whose similarities are averaged."""
+
+
+class Paths(Keys):
+    data_dir: Text
+
+
+class Command(Keys):
+    """What every command has."""
+
+    paths: Paths
+
+
+class SplitFiles(Keys):
+    captions: Text | None = None
+    features: Text | None = None
+    images: Text | None = None
+
+
+class Augmentation(Keys):
+    scale: Annotated[float, Field(gt=0, le=1)]
+    stretch: Annotated[float, Field(ge=1)]
+    flip: Annotated[float, Field(ge=0, le=1)]
+    colour: Annotated[float, Field(ge=0, le=1)]
+
+
+class Vocabulary(Keys):
+    tokenization: Literal["stems", "words", "split", "ptb"]
+    splits: Annotated[list[Text], Field(min_length=1)]
+    min_count: Size
+    max_size: Size | None
+    drop_rarest: Count
+
+
+class Scenes(Keys):
+    seed: Seed
+    n_train: Size
+    n_dev: Size
+    n_test: Size
+
+
+class Data(Keys):
+    """The group `data`, whose keys conf/data/base.yaml explains."""
+
+    name: Text
+    root: Text | None
+    files: dict[str, SplitFiles] | None
+    scenes: Scenes | None = None
+    captions_per_image: Size | None
+    normalize_features: bool
+    in_memory: bool
+    pictures: Text | None
+    augmentation: Augmentation
+    allow_feature_mismatch: bool
+    batch_size: Size
+    eval_batch_size: Size
+    bucket_width: Size | None
+    order: Literal["shuffle", "uniform", "round_robin"]
+    unique_images: bool
+    captions_together: Size
+    drop_last: bool
+    captions_per_epoch: Size | None
+    maxlen_w: Size
+    num_workers: Annotated[int, Field(ge=0, le=1024)]
+    vocabulary: Vocabulary
+
+
+class Collection(Keys):
+    """What a gallery is made of."""
+
+    data: Data | None = None
+    split: Text
+    features: Text | None
+    images_list: Text | None
+    captions: Text | None
+    pictures: Text | None
+    provenance: Text | None
+    allow_feature_mismatch: bool

@@ -128,5 +128,44 @@ def test_a_training_on_two_processes(tiny, tmp_path):
         torch.testing.assert_close(results["two"][key], value, rtol=1e-4, atol=1e-5)
 
 
+def command(tiny: Path, run: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",
+         f"paths.data_dir={tiny}", f"paths.run_dir={run}", "model.dim=8", "max_epochs=1",
+         "valid_freq=50", "trainer.accelerator=cpu", *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=run.parent,
+        timeout=300,
+    )  # fmt: skip
+
+
+NO_DROPOUT = ["model.word_dropout=0", "model.image_dropout=0", "model.mlp_dropout=0"]
+
+
+def test_batches_of_fewer_captions_than_processes(tiny, tmp_path):
+    """A process without captions takes part in the update: nothing hangs, and nothing differs."""
+    options = [*NO_DROPOUT, "data.bucket_width=1", "data.captions_together=1", "loss=hinge"]
+    for processes, size in ((1, 4), (2, 2), (4, 1)):
+        ddp = [] if processes == 1 else ["trainer=ddp", f"trainer.devices={processes}"]
+        run = tmp_path / str(processes)
+        done = command(tiny, run, *options, f"data.batch_size={size}", *ddp)
+        assert done.returncode == 0, done.stderr
+    alone = _weights(tmp_path / "1")
+    for processes in (2, 4):
+        for key, value in _weights(tmp_path / str(processes)).items():
+            torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_goes_on_with_as_many_processes_only(tiny, tmp_path):
+    done = command(tiny, tmp_path / "run", "trainer=ddp", "trainer.devices=2")
+    assert done.returncode == 0, done.stderr
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    done = command(tiny, tmp_path / "other", f"resume={last}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: The run was trained by 2 processes")
+
+
 def _weights(run: Path) -> dict[str, Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -199,7 +199,7 @@ def test_precisions(tiny, tmp_path, precision):
         ("+trainer.val_check_interval=2", "valid_freq"),
         ("+trainer.gradient_clip_val=2", "grad_clip"),
         ("+trainer.strategy=fsdp", r"trainer.*(FSDP|fsdp|splits the model)"),
-        ("trainer.devices=4096", "more processes than this machine has cores"),
+        ("trainer.devices=4096", "many more processes than this machine has cores"),
         ("max_epochs=null", "train for ever"),
         ("max_epochs=-1", "train for ever"),
         ("max_epochs=0", "at least one update"),

@@ -27,7 +27,7 @@ class PairBatch(NamedTuple):
     `tokens` (B, T) int64; `lengths` (B,) or None where all are T long; `images` (B, dim_image);
     `caption_index` and `image_index` (B,) int64. Where images are pictures, which cost more than
     captions, `images` holds each of them once (in each process) and `image_row` (B,) the one of
-    each caption.
+    each caption. A process whose share of the batch is empty is given one pair without indices.
     """
 
     tokens: Tensor
@@ -96,6 +96,10 @@ class _Pairs(Dataset[PairBatch]):
         self.images = images
 
     def __getitem__(self, indices: np.ndarray) -> PairBatch:
+        if len(indices) == 0:  # fewer captions than processes: all take part in the update
+            alone = self[np.zeros(1, dtype=np.int64)]
+            nothing = alone.caption_index[:0]
+            return alone._replace(caption_index=nothing, image_index=nothing)
         tokens, lengths, caption_index, image_index = self.captions[indices]
         if not self.images.once_a_batch:
             images = self.images.rows(image_index.numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vse_exp.data.loading import PairBatch
@@ -39,12 +40,14 @@ class TrainingLog(Callback):
         self._step = trainer.global_step
         assert isinstance(pl_module, RetrievalModule)
         now = time.perf_counter()
+        # together, since a GPU waits for each look
+        figures_on_device = [outputs["loss"], pl_module.grad_norm.to(outputs["loss"])]
+        loss, grad_norm = torch.stack(figures_on_device).tolist()
         figures = {
-            "train/loss": float(outputs["loss"]),
-            "train/loss_per_item": float(outputs["loss"])
-            / max(1, len(batch.tokens) * trainer.world_size),
+            "train/loss": loss,
+            "train/loss_per_item": loss / max(1, len(batch.tokens) * trainer.world_size),
             "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train/grad_norm": float(pl_module.grad_norm),
+            "train/grad_norm": grad_norm,
             "train/captions_per_second": self._captions / max(1e-9, now - self._since),
             "train/epoch": trainer.current_epoch,
         }

@@ -13,7 +13,6 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
 from vse_exp.errors import UserError
@@ -26,7 +25,9 @@ from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.rnn import Recurrent
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
+from vse_exp.training.averaging import ExponentialAverage
 from vse_exp.training.distributed import gather_batch
+from vse_exp.training.finite import FiniteLosses
 
 
 class RetrievalModule(LightningModule):
@@ -65,11 +66,8 @@ class RetrievalModule(LightningModule):
         self.dense_gradients = DenseGradients()
         self.validated: Evaluation | None = None
         self.tested: Evaluation | None = None
-        self.averaged: AveragedModel | None = None
-        if ema is not None:
-            average = get_ema_multi_avg_fn(ema)
-            self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-            self.averaged.requires_grad_(False)
+        self.averaged = None if ema is None else ExponentialAverage(model, ema)
+        self.finite = FiniteLosses()
         self.metric = RetrievalMetric(similarity=model.config.similarity)
 
     @property
@@ -93,12 +91,7 @@ class RetrievalModule(LightningModule):
             trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
             squares = [parameter.square().sum() for parameter in trained]
             loss = loss + self.decay_c * torch.stack(squares).sum()
-        if not bool(loss.isfinite()):
-            first = batch.caption_index[:3].tolist()
-            raise UserError(
-                f"The loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx} "
-                f"(captions {first} …): lower lrate, or check the features of those images."
-            )
+        self.finite.add(self.current_epoch, batch_idx, loss, batch.caption_index)
         return loss
 
     def embed_pairs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -107,7 +100,8 @@ class RetrievalModule(LightningModule):
         images = self.model.embed_images(batch.images, self.model.config.normalize_images)
         if batch.image_row is not None:
             images = images.index_select(0, batch.image_row)
-        return images, captions
+        count = len(batch.image_index)  # none where one stands in for an empty share of the batch
+        return images[:count], captions[:count]
 
     def _epochs_done(self, batch_idx: int) -> float:
         return self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
@@ -131,6 +125,9 @@ class RetrievalModule(LightningModule):
         self.update_metric(batch)
 
     test_step = validation_step
+
+    def on_validation_start(self) -> None:
+        self.finite.check()
 
     def on_validation_epoch_end(self) -> None:
         self.validated = self._evaluation("val")
@@ -163,13 +160,15 @@ class RetrievalModule(LightningModule):
         optimizer = self.optimizer_factory(self)
         # processes cannot add up sparse gradients, and DDP takes none even with one
         alone = isinstance(self.trainer.strategy, SingleDeviceStrategy)
-        if isinstance(optimizer, LazyAdam) and not alone:
+        on_cpu = self.device.type == "cpu"
+        if isinstance(optimizer, LazyAdam) and not (alone and on_cpu):
             raise UserError(
-                "optimizer=lazy_adam is for one process, since several cannot add up its sparse "
-                "gradients: choose optimizer=adam or adamw, or trainer=default."
+                "optimizer=lazy_adam is for one process on a CPU: several cannot add up its sparse "
+                "gradients, and a GPU would wait to know their rows; choose optimizer=adam or "
+                "adamw, or trainer=default with trainer.accelerator=cpu."
             )
         encoder = self.model.sentence_encoder
-        if alone and self.device.type == "cpu" and isinstance(encoder, BagOfWords | Recurrent):
+        if alone and on_cpu and isinstance(encoder, BagOfWords | Recurrent):
             encoder.embedding.sparse = True
         if self.scheduler_factory is None:
             return optimizer
@@ -191,4 +190,5 @@ class RetrievalModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.finite.check()
         checkpoint[KEY] = describe(self.model)

@@ -107,10 +107,10 @@ def _check(trainer: pl.Trainer, wanted: dict[str, Any]) -> None:
     if 0 in (trainer.max_epochs, trainer.max_steps):
         raise UserError("max_epochs and trainer.max_steps must leave at least one update.")
     cores = os.cpu_count() or 1
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > max(8, 2 * cores):
         raise UserError(
-            f"trainer.devices={trainer.num_devices} asks for more processes than this machine has "
-            f"cores, {cores}: give at most that."
+            f"trainer.devices={trainer.num_devices} asks for many more processes than this machine "
+            f"has cores, {cores}: give at most that."
         )
     if isinstance(trainer.strategy, FSDPStrategy | DeepSpeedStrategy | ModelParallelStrategy):
         raise UserError(

@@ -139,8 +139,8 @@ def clip_benchmark(
     )
     own = torch.arange(len(images), device=images.device)
     metrics = tuple(Recall(k) for k in ks)
-    annotation = _first_hits(images, captions, own, mapping, max(ks), batch_size)
-    search = _first_hits(captions, images, mapping, own, max(ks), batch_size)
+    annotation = _hits(images, captions, own, mapping, ks, batch_size, items_first=True)
+    search = _hits(captions, images, mapping, own, ks, batch_size, items_first=False)
     both = (
         Answers.of_first(annotation),
         Answers.of_first(search, mapping.cpu().numpy()),
@@ -150,14 +150,26 @@ def clip_benchmark(
     return Evaluation(figures, label, Ranks(*both, label), reported=metrics)
 
 
-def _first_hits(
-    queries: Tensor, items: Tensor, query_image: Tensor, item_image: Tensor, k: int, batch_size: int
+def _hits(
+    queries: Tensor,
+    items: Tensor,
+    query_image: Tensor,
+    item_image: Tensor,
+    ks: Sequence[int],
+    batch_size: int,
+    items_first: bool,
 ) -> Tensor:
-    """0-based place of the first right item among the `k` best, or how many items there are."""
+    """The least of `ks` less 1 whose best items hold a right one, or how many items there are.
+
+    `items_first`: scores are products of captions with images in both directions, and each of `ks`
+    is a call of torch.topk, as that program has them: which of equal scores it takes follows.
+    """
     places = []
     for rows, image in zip(queries.split(batch_size), query_image.split(batch_size), strict=True):
-        best = (rows @ items.T).topk(min(k, len(items)), dim=1).indices
-        right = item_image[best] == image[:, None]
-        place = right.int().argmax(1)
-        places.append(torch.where(right.any(1), place, len(items)))
+        scores = (items @ rows.T).T if items_first else rows @ items.T
+        place = torch.full((len(rows),), len(items), device=rows.device)
+        for k in sorted(ks, reverse=True):
+            best = scores.topk(min(k, len(items)), dim=1).indices
+            place[(item_image[best] == image[:, None]).any(1)] = k - 1
+        places.append(place)
     return torch.cat(places)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from conftest import configuration
 from vse_exp.errors import UserError
-from vse_exp.training import dashboards
+from vse_exp.training.dashboards import find_answers
 from vse_exp.training.fit import train
 
 
@@ -53,7 +54,7 @@ def read_records(file: Path) -> dict[str, list[Any]]:
     return records
 
 
-def test_an_offline_wandb_run(tiny, tmp_path):
+def test_an_offline_wandb_run(tiny, tmp_path, capfd):
     cfg = configuration(
         tiny, tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline",
         "logger.wandb.name=train/tiny", "logger.wandb.tags=[a,b]", "max_epochs=1", "disp_freq=2",
@@ -72,11 +73,67 @@ def test_an_offline_wandb_run(tiny, tmp_path):
         "val/aR@1", "val/sR@10", "val/aMedr", "val/sMedr", "val/rsum",
         "answers/annotation", "answers/search", "ranks/annotation", "ranks/search",
     }  # fmt: skip
-    (artifact,) = [one for one in records["artifact"] if one.type == "model"]
-    assert "best" in list(artifact.aliases)
+    artifacts = {one.type: one for one in records["artifact"] if one.type != "run_table"}
+    assert "best" in list(artifacts["model"].aliases)
+    assert {kind: one.name for kind, one in artifacts.items()} == {
+        "model": f"model-{run.run_id}", "code": f"source-{run.run_id}",
+    }  # fmt: skip
+    assert "WARNING" not in capfd.readouterr().err
     table = next((tmp_path / "run" / "wandb").glob("offline-run-*/**/annotation*.table.json"))
     rows = json.loads(table.read_text())["data"]
     assert any("✓" in str(row) or "✗" in str(row) for row in rows)
+
+
+def test_tables_of_wandb_hold_the_pictures(tiny, tmp_path):
+    """Which its pages read from the table's artifact; the file beside it has names of types."""
+    names = [f"{number}.png" for number in range(12)]
+    (tmp_path / "pictures").mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (20, 10), (20 * number, 0, 0)).save(tmp_path / "pictures" / name)
+    (tiny / "tiny" / "tiny_dev_images.txt").write_text("\n".join(names) + "\n")
+    train(
+        configuration(
+            tiny, tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline",
+            "logger.wandb.name=x", "max_epochs=1", f"data.pictures={tmp_path / 'pictures'}",
+        )
+    )  # fmt: skip
+    (file,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
+    tables = [one for one in read_offline_run(file)["artifact"] if one.type == "run_table"]
+    held = {
+        table.name.split("-")[2]: sum(one.path.endswith(".png") for one in table.manifest.contents)
+        for table in tables
+    }
+    assert held["answersannotation"] == 12
+    assert held["answerssearch"] == 12  # each once
+
+
+def test_answers_are_ranked_by_the_similarity_of_the_model():
+    """Order violations worked by hand, where an inner product would put the other image first."""
+    images = torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    captions = torch.tensor([[1.0, 1.0], [2.0, 0.0]])
+    split: Any = SimpleNamespace(captions=["one", "two"], caption_image=np.array([1, 0]))
+    answers = find_answers(images, captions, split, "order")
+    assert answers.search == {0: [(1, True, 0), (0, False, -1)], 1: [(0, True, 0), (1, False, -1)]}
+    assert answers.annotation == {
+        0: [(1, True, 0), (0, False, -1)], 1: [(0, True, 0), (1, False, -1)],
+    }  # fmt: skip
+    assert answers.search[0][1].mark == "✗ -1.00"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_mlflow_by_its_config_alone(tiny, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    train(configuration(tiny, tmp_path / "run", "logger=mlflow", "max_epochs=1",
+                        f"logger.mlflow.tracking_uri={database}", "logger.mlflow.run_name=x",
+                        "logger.mlflow.experiment_name=tests", "disp_freq=2"))  # fmt: skip
+    client = mlflow.MlflowClient(database)
+    (experiment,) = client.search_experiments(filter_string="name = 'tests'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert run.data.metrics["test/rsum"] == pytest.approx(results["test"]["rsum"])
+    assert {"val/aR1", "train/loss"} <= set(run.data.metrics)
+    assert run.data.params["max_epochs"] == "1"
 
 
 def test_tensorboard_gets_the_same_scalars(tiny, tmp_path):
@@ -95,16 +152,3 @@ def test_an_unknown_mode(tiny, tmp_path):
                         "logger.wandb.name=x")  # fmt: skip
     with pytest.raises(UserError, match=r"logger.wandb.mode=of: choose one of online, offline"):
         train(cfg)
-
-
-def test_answers_are_ranked_by_the_similarity_of_the_model():
-    """Order violations worked by hand, where an inner product would put the other image first."""
-    images = torch.tensor([[3.0, 0.0], [1.0, 1.0]])
-    captions = torch.tensor([[1.0, 1.0], [2.0, 0.0]])
-    split: Any = SimpleNamespace(captions=["one", "two"], caption_image=np.array([1, 0]))
-    (first, second) = dashboards.search_rows(images, captions, split, "order")
-    assert first == ["one", (1, "✓ -0.00"), (0, "✗ -1.00")]
-    assert second == ["two", (0, "✓ -0.00"), (1, "✗ -1.00")]
-    (first, second) = dashboards.annotation_rows(images, captions, split, "order")
-    assert first == [0, "✓ two (-0.00)", "✗ one (-1.00)"]
-    assert second == [1, "✓ one (-0.00)", "✗ two (-1.00)"]

@@ -25,7 +25,7 @@ from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
 from vse_exp.training.building import build_parts, plain
 from vse_exp.training.csv_logger import CSVMetrics
-from vse_exp.training.dashboards import finish_wandb, log_answers, log_config
+from vse_exp.training.dashboards import finish_loggers, log_answers, start_loggers
 from vse_exp.training.distributed import is_first_process
 from vse_exp.training.interruption import SaveOnSignal
 from vse_exp.training.module import RetrievalModule
@@ -117,7 +117,7 @@ def _train(
             logger.resume_at(step)
     try:
         with quiet_lightning():
-            log_config(trainer.loggers, plain(cfg))
+            start_loggers(trainer.loggers, plain(cfg))
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from)
             results = _final_results(trainer, module, datamodule, folder, validation)
             if trainer.is_global_zero and folder.best.is_file():
@@ -125,7 +125,7 @@ def _train(
                     trainer.loggers,
                     module.evaluated_model,  # holds the best weights since its test
                     datamodule.split("dev"),
-                    pictures=_pictures(datamodule.split("dev")),
+                    picture=_pictures(datamodule.split("dev")),
                     best=folder.best,
                     metrics=validation.best,
                     step=trainer.global_step,
@@ -138,7 +138,7 @@ def _train(
         if trainer.is_global_zero:
             write_json(folder.results, results)
     finally:
-        finish_wandb(trainer.loggers)
+        finish_loggers(trainer.loggers)
         interruption.restore()
     return results
 

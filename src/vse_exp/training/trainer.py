@@ -147,6 +147,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*is smaller than the logging interval.*",
             ".*in eval mode at the start of training.*",  # frozen encoders are
             ".*`srun` command is available.*",
+            ".*only allows '_', '/'.*",  # MLflow's names of metrics, which conf/logger tells
             ".*sync_dist=True.*",  # every process computes the same metrics
         ):
             warnings.filterwarnings("ignore", message=message)

@@ -108,7 +108,7 @@ class RetrievalValidation(Callback):
                 write_ranks(self.ranks_path, evaluation)
         else:
             self.without_gain += 1
-        log.info("%s%s", self._line(trainer, metrics), "" if self.without_gain else " *")
+        log.info("%s", self._line(trainer, metrics))
         if self.patience is not None and self.without_gain >= self.patience:
             trainer.should_stop = True
         for config in trainer.lr_scheduler_configs:
@@ -121,10 +121,11 @@ class RetrievalValidation(Callback):
         epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 1)
         annotation = " ".join(f"{metrics[f'aR@{k}']:.1f}" for k in (1, 5, 10))
         search = " ".join(f"{metrics[f'sR@{k}']:.1f}" for k in (1, 5, 10))
+        best = f"(best {self.best['rsum']:.1f})" if self.without_gain else "*"
         return (
             f"epoch {epoch}, update {trainer.global_step}: "
-            f"aR {annotation} ({metrics['aMedr']:.0f})  sR {search} ({metrics['sMedr']:.0f})  "
-            f"rsum {metrics['rsum']:.1f}  best {self.best['rsum']:.1f}"
+            f"aR {annotation} ({metrics['aMedr']:.0f}) sR {search} ({metrics['sMedr']:.0f}) "
+            f"rsum {metrics['rsum']:.1f} {best}"
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -77,9 +77,9 @@ def test_a_metric_named_by_its_class_and_a_published_protocol(
     ("key", "words"),
     [
         ("protocol=karpathy", "protocol=karpathy is of 1,000 images"),
-        ("metrics=some", "choose standard, all or a list of classes"),
+        ("metrics=some", "metrics=some must be 'standard' or 'all'"),
         ("judgements=none.txt", "Cannot read none.txt"),
-        ("metrics=[{_target_: vse_exp.evaluation.metrics.NDCG, q: 7}]", r"metrics\[0\]"),
+        ("metrics=[{_target_: vse_exp.evaluation.metrics.NDCG, q: 7}]", "Unknown key metrics.q"),
     ],
 )
 def test_mistakes(

@@ -104,3 +104,12 @@ def test_ctrl_c_outside_the_loop(tiny, tmp_path, monkeypatch, moment):
 def test_a_short_training_is_told(tiny, tmp_path, caplog):
     train(configuration(tiny, tmp_path, "data.batch_size=36", "max_epochs=2"))
     assert "so few updates teach little" in caplog.text
+
+
+def test_what_a_kill_left_half_written_goes(tiny, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    half = [tmp_path / "checkpoints" / ".last.ab_cd123.ckpt", tmp_path / ".results.abcdefgh.json"]
+    for file in half:
+        file.write_text("")
+    train(configuration(tiny, tmp_path, "max_epochs=1"))
+    assert not any(file.exists() for file in half)

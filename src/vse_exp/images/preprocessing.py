@@ -137,10 +137,14 @@ def normalize_pixels(
     pixels: Tensor, mean: Sequence[float], std: Sequence[float], bgr: bool = False
 ) -> Tensor:
     """`(pixels - mean) / std` by channel of (…, 3, H, W), with the channels turned for `bgr`."""
-    shape = (3, 1, 1)
-    means = torch.tensor(mean, device=pixels.device).view(shape)
-    values = (pixels.float() - means) / torch.tensor(std, device=pixels.device).view(shape)
+    pixels = pixels.float()
+    values = (pixels - _by_channel(mean, pixels)) / _by_channel(std, pixels)
     return values.flip(-3) if bgr else values
+
+
+def _by_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """(3, 1, 1), made where `like` lies: a copy from the host would keep a GPU waiting."""
+    return torch.stack([like.new_full((1, 1), value) for value in values])
 
 
 def resize_shorter(image: Image.Image, size: int, method: Image.Resampling) -> Image.Image:

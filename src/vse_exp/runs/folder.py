@@ -193,6 +193,9 @@ class RunFolder:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         self.failed.unlink(missing_ok=True)
+        for folder in (self.path, self.checkpoints):
+            for half in folder.glob(".*.????????.*"):  # of `atomic_path`, left by a kill
+                half.unlink()
         try:
             yield
         except Interrupted:

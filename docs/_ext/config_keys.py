@@ -9,8 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+
+from vse_exp.cli.keys import Data
+from vse_exp.errors import UserError
+from vse_exp.parts import locate
+from vse_exp.schema import of_signature
 
 CONF = Path(__file__).parents[2] / "conf"
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.@/-]+):(?: +(?P<value>.*?))?(?P<comment> +#.*)?$")
@@ -22,6 +31,77 @@ class Key:
     name: str
     default: str
     meaning: str
+
+
+def schema_of(file: Path, keys: list[Key]) -> type[BaseModel] | None:
+    """What types the keys of a file: the schema of its command or group, or its class."""
+    target = next((key.default for key in keys if key.name == "_target_"), None)
+    try:
+        if target is not None:
+            return of_signature(locate(target), partly=True)
+        if file.parent.name == "data":
+            return Data
+        if file.parent != CONF or file.stem == "entry":
+            return None
+        found = vars(import_module(f"vse_exp.{file.stem}")).values()
+    except (UserError, ImportError, TypeError, ValueError):  # of an extra that is not here
+        return None
+    top = {key.name.partition(".")[0] for key in keys}
+    schemas = [one for one in found if isinstance(one, type) and issubclass(one, BaseModel)]
+    return next((one for one in schemas if top <= set(one.model_fields)), None)
+
+
+def described(schema: type[BaseModel], name: str) -> str:
+    """The type of a key in words: `whole number, at least 1, or null`."""
+    try:
+        root = schema.model_json_schema()
+    except PydanticUserError:  # of a type that JSON has no word for
+        return ""
+    node: dict[str, Any] = root
+    for part in name.split("."):
+        node = _resolved(node, root)
+        options = [_resolved(one, root) for one in node.get("anyOf", [node])]
+        fields = [one["properties"] for one in options if part in one.get("properties", {})]
+        if not fields:
+            return ""
+        node = fields[0][part]
+    return _in_words(node, root)
+
+
+def _resolved(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    return root["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+
+def _in_words(node: dict[str, Any], root: dict[str, Any]) -> str:
+    node = _resolved(node, root)
+    if "anyOf" in node:
+        return ", or ".join(dict.fromkeys(_in_words(one, root) for one in node["anyOf"]))
+    if "enum" in node or "const" in node:
+        return " | ".join(f"`{one}`" for one in node.get("enum", [node.get("const")]))
+    words = [WORDS.get(node.get("type", ""), "")]
+    for limit, said in LIMITS.items():
+        if limit in node and node[limit] < 2**31 - 1:
+            words.append(f"{said} {node[limit]:g}")
+    if node.get("type") == "array" and "items" in node:
+        words[0] += " of " + _in_words(node["items"], root)
+    return ", ".join(word for word in words if word)
+
+
+WORDS = {
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "string": "text",
+    "array": "list",
+    "object": "mapping",
+    "null": "null",
+}
+LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
 
 
 def read_keys(text: str) -> tuple[list[str], list[Key]]:
@@ -81,11 +161,15 @@ def _section(file: Path, title: str, level: str = "##") -> Iterator[str]:
     yield f"{level} {title}\n"
     yield from _opening(opening)
     if keys:
-        yield "\n| Key | Default | Meaning |\n| --- | --- | --- |"
+        schema = schema_of(file, keys)
+        yield "\n| Key | Default | Type | Meaning |\n| --- | --- | --- | --- |"
         for key in keys:
+            if not (key.default or key.meaning):
+                continue  # the head of further keys
+            kind = _cell(described(schema, key.name)) if schema and key.name[0] != "_" else ""
             default = _code(_cell(key.default)) if key.default else ""
             meaning = "chooses the class" if key.name == "_target_" else _cell(key.meaning)
-            yield f"| `{key.name}` | {default} | {meaning} |"
+            yield f"| `{key.name}` | {default} | {kind} | {meaning} |"
     yield ""
 
 

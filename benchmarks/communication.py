@@ -28,9 +28,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks.encoders import build
 from vse_exp.evaluation.torchmetric import RetrievalMetric
 from vse_exp.losses.hinge import HingeLoss
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.text.vocabulary import Vocabulary
 from vse_exp.training.distributed import gather_batch
@@ -110,8 +110,7 @@ def _process(rank: int, processes: int, dim: int, folder: str) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     sent: Counter[str] = Counter()
     dist.all_gather = _counting(dist.all_gather, sent, processes)
-    config = {"encoder": "bow", "dim": dim, "dim_image": DIM_IMAGE, "image_encoder": "linear"}
-    model = VSE(ModelConfig.from_dict(config), Vocabulary([f"w{n}" for n in range(WORDS)]))
+    model = build("bow", DIM_IMAGE, Vocabulary([f"w{n}" for n in range(WORDS)]), dim=dim)
     step = DistributedDataParallel(_Step(model))
 
     def reduce(_, bucket):  # torch looks at the annotations, and wants classes and not their names

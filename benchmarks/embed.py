@@ -24,11 +24,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.encoders import DIM, ENCODERS, encode_plainly, flickr8k_captions
+from benchmarks.encoders import DIM, ENCODERS, build, encode_plainly, flickr8k_captions
 from benchmarks.machine import status
-from vse_exp.models.checkpoint import load_model, save_model
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.vse import VSE
+from vse_exp.compat.loading import load_model
+from vse_exp.models.checkpoint import save_model
 from vse_exp.text.vocabulary import Vocabulary
 
 PLAIN = 2000
@@ -54,8 +53,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     print(f"{'case':44} {'ours':>10} {'reference':>10} {'ratio':>8}")
     for encoder in options.encoder:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            values = {"encoder": encoder, "dim": options.dim, "dim_image": 8}
-            model = VSE(ModelConfig.from_dict(values), Vocabulary.build(captions))
+            model = build(encoder, 8, Vocabulary.build(captions), dim=options.dim)
             save_model(model, Path(folder) / "model.ckpt")
             for count in options.captions:
                 with open(Path(folder) / "captions.txt", "w", encoding="utf-8") as file:

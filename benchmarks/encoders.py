@@ -28,12 +28,14 @@ from torch import Tensor, nn
 
 from vse_exp.data.buckets import LengthBuckets
 from vse_exp.losses.hinge import HingeLoss
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.rnn import Recurrent
+from vse_exp.models.bow import BagOfWords
+from vse_exp.models.feature_encoders import LinearImageEncoder
+from vse_exp.models.rnn import GRU, LSTM, Recurrent
 from vse_exp.models.vse import VSE
 from vse_exp.models.words import WordEncoder
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
+MAKERS: dict[str, Any] = {"bow": BagOfWords, "gru": GRU, "lstm": LSTM}
 BATCH, DIM, DIM_WORD = 128, 1024, 300
 BLOCK = 5000
 """Captions that are encoded at a time."""
@@ -87,8 +89,13 @@ def flickr8k_captions() -> list[str]:
 
 
 def build(encoder: str, dim_image: int, vocabulary: Vocabulary, **options: Any) -> VSE:
-    values = {"encoder": encoder, "dim": DIM, "dim_image": dim_image, **options}
-    return VSE(ModelConfig.from_dict(values), vocabulary)
+    return VSE(
+        vocabulary,
+        dim_image,
+        encoder=MAKERS[encoder],
+        image_encoder=LinearImageEncoder,
+        **{"dim": DIM, **options},
+    )
 
 
 @dataclass

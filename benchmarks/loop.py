@@ -44,10 +44,10 @@ HINGE = [
     f"data.batch_size={BATCH}",
     "data.captions_together=1",
     "model.image_encoder=linear",
-    "model.image_dropout=0",
-    "model.image_power=1",
-    "model.center_images=false",
-    "model.word_dropout=0",
+    "model.image_encoder.dropout=0",
+    "model.image_encoder.power=1",
+    "model.image_encoder.center=false",
+    "model.encoder.word_dropout=0",
 ]
 """The step that other programs make too; else the default recipe is trained."""
 

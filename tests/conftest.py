@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 
 import vse_exp.train  # noqa: F401  (registers what ${run_name:} in its config stands for)
 from vse_exp.cli import config_dir
+from vse_exp.training.building import without_foreign_keys
 
 
 def _folder(variable: str) -> Path:
@@ -67,21 +69,26 @@ def tiny(tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "data")
 
 
+def composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """The config of a command."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return without_foreign_keys(compose(name, list(overrides)), overrides)
+
+
 def configuration(data: Path, run_dir: Path, *overrides: str) -> DictConfig:
     """The config of a short training on the data set `tiny` under `data`."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(
-            "train",
-            [
-                "data=custom",
-                "data.name=tiny",
-                f"paths.data_dir={data}",
-                f"paths.run_dir={run_dir}",
-                "data.batch_size=4",
-                "model.dim=8",
-                "valid_freq=3",
-                "max_epochs=3",
-                "progress=false",
-                *overrides,
-            ],
-        )
+    return composed(
+        "train",
+        [
+            "data=custom",
+            "data.name=tiny",
+            f"paths.data_dir={data}",
+            f"paths.run_dir={run_dir}",
+            "data.batch_size=4",
+            "model.dim=8",
+            "valid_freq=3",
+            "max_epochs=3",
+            "progress=false",
+            *overrides,
+        ],
+    )

@@ -66,7 +66,7 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
     [
         (["model.encoder=rnn"], "Unknown model.encoder=rnn: choose one of bow, gru, lstm"),
         (["loss=hinge", "loss.margin=1.5"], "loss.margin is 1.5, and must lie in (0, 1]"),
-        (["model.encoder=bow", "model.dim_word=5"], "contradicts model.dim=8"),
+        (["model.encoder=bow", "model.encoder.dim_word=5"], "contradicts model.dim=8"),
         (["data.name=elsewhere"], "No train split of data set 'elsewhere'"),
         (["+loss.losses.infonce.foo=1"], "Unknown key loss.losses.infonce.foo: there are temp"),
         (["scheduler=constant", "+scheduler.at=0.5"], "Unknown key scheduler.at: "),

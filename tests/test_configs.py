@@ -7,31 +7,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-import vse_exp.train  # noqa: F401  (registers a resolver)
-from conftest import WORDS, write_dataset
+from conftest import WORDS, composed, write_dataset
+from recipes.__main__ import recipe
 from text_model import write_text_model
 from vse_exp.cli import config_dir
-from vse_exp.models.checkpoint import load_model
-from vse_exp.models.config import ModelConfig
+from vse_exp.compat.loading import load_model
+from vse_exp.models.pretrained_text import PretrainedText
+from vse_exp.parts import Part, build, locate
+from vse_exp.schema import of_signature
+from vse_exp.training.building import build_node, plain
 from vse_exp.training.fit import train
 
 CONF = config_dir()
 ENTRIES = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "entry")
-GROUPS = ["data", "loss", "optimizer", "scheduler", "trainer", "logger", "callbacks", "model"]
+ELSEWHERE = {"space", "debug", "sweep", "experiment"}
+GROUPS = sorted(
+    path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ELSEWHERE
+)
 
 
 def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "base")
 
 
-def composed(name: str, overrides: list[str]) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, overrides)
+EVERY = [(group, option) for group in GROUPS for option in options(group)]
+
+
+def chosen(group: str, option: str) -> DictConfig:
+    """The neutral config with one option, whatever a part inside another one needs."""
+    overrides = [f"{group}={option}", "~experiment", "paths.run_dir=x", "data.name=d"]
+    if group == "model.image_encoder.head":
+        overrides.append("model.image_encoder=backbone")
+    if group == "data" and option == "folder":
+        overrides.append("data.pictures=p")
+    return composed("train", overrides)
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -45,36 +57,75 @@ def test_each_file_opens_with_what_it_is_for(path: Path):
     assert lines[0].startswith("# ")
 
 
-@pytest.mark.parametrize(
-    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
-)
-def test_options_of_train_compose_and_resolve(group, option):
-    cfg = composed("train", [f"{group}={option}", "paths.run_dir=x", "data.name=d"])
-    OmegaConf.to_container(cfg, resolve=True)
+@pytest.mark.parametrize(("group", "option"), EVERY)
+def test_every_option_composes_and_resolves(group, option):
+    OmegaConf.to_container(chosen(group, option), resolve=True)
 
 
-@pytest.mark.parametrize("option", options("loss"))
-def test_losses_instantiate(option):
-    loss = instantiate(composed("train", [f"loss={option}", "paths.run_dir=x"]).loss)
-    assert isinstance(loss, nn.Module)
+PARTS = [
+    (group, option)
+    for group, option in EVERY
+    if "_target_" in (CONF / group / f"{option}.yaml").read_text()
+    and group not in ("logger", "callbacks")
+]
+
+
+@pytest.mark.parametrize(("group", "option"), PARTS)
+def test_a_parts_file_shows_all_of_its_keys_with_their_defaults(group, option):
+    """So that the file, where each key has its comment, and the code say the same."""
+    node = plain(OmegaConf.select(chosen(group, option), group))
+    found = locate(node["_target_"])
+    if not (inspect.isclass(found) and issubclass(found, Part)):
+        return  # torch's, of which a file shows some keys
+    fields = of_signature(found, only_keywords=True).model_fields
+    shown = {key: value for key, value in node.items() if key != "_target_"}
+    inside = {key for key in fields if isinstance(shown.get(key), dict | list)}
+    from_outside = {"encoder", "image_encoder", "similarity", "seed"}
+    assert shown.keys() - from_outside == fields.keys() - from_outside
+    for key in fields.keys() - from_outside - inside:
+        assert shown[key] == fields[key].default, key
+
+
+@pytest.mark.parametrize(("group", "option"), [one for one in PARTS if one[0] != "model"])
+def test_parts_are_built(group, option, tmp_path):
+    node = plain(OmegaConf.select(chosen(group, option), group))
+    if option == "pretrained":
+        pytest.importorskip("transformers", reason="needs the extra `text`")
+        folder = write_text_model(tmp_path / "text", WORDS)
+        node = PretrainedText.complete(node | {"model": str(folder)})
+    built = build(node, where=group)
+    sizes = {"model.encoder": (9, 8), "model.image_encoder": (6, 8)}
+    sizes |= {f"{side}.pooling": (8,) for side in sizes} | {"model.image_encoder.head": (6, 8)}
+    if option == "backbone":
+        sizes[group] = (None, 8)
+    if group in sizes:
+        assert isinstance(built(*sizes[group]), nn.Module)
 
 
 @pytest.mark.parametrize("option", options("optimizer"))
 @pytest.mark.parametrize("schedule", options("scheduler"))
 def test_optimizers_and_schedulers_instantiate(option, schedule):
     cfg = composed("train", [f"optimizer={option}", f"scheduler={schedule}", "paths.run_dir=x"])
-    optimizer = instantiate(cfg.optimizer)([{"params": list(nn.Linear(2, 2).parameters())}])
-    scheduler = instantiate(cfg.scheduler)
+    optimizer = build_node(cfg.optimizer)([{"params": list(nn.Linear(2, 2).parameters())}])
+    scheduler = build_node(cfg.scheduler)
     takes = inspect.signature(scheduler).parameters
     scheduler = scheduler(optimizer, **({"total_steps": 10} if "total_steps" in takes else {}))
     optimizer.step()
     scheduler.step()
 
 
-@pytest.mark.parametrize("option", options("model"))
-def test_models_are_valid(option):
-    cfg = composed("train", [f"model={option}", "paths.run_dir=x"])
-    ModelConfig.from_dict(OmegaConf.to_container(cfg.model, resolve=True))
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@pytest.mark.parametrize("option", options("experiment"))
+def test_no_change_elsewhere_changes_a_recipe(option):
+    """Its composed config is that of its flat copy (written anew by `python tests/recipes`)."""
+    kept = OmegaConf.load(RECIPES / f"{option}.yaml")
+    assert OmegaConf.to_container(recipe(option)) == OmegaConf.to_container(kept)
+
+
+def test_the_default_command_runs_the_best_recipe():
+    assert OmegaConf.to_container(recipe("best")) == OmegaConf.to_container(recipe(None))
 
 
 def training(group: str, tmp_path: Path, *overrides: str) -> dict[str, Any]:
@@ -83,7 +134,7 @@ def training(group: str, tmp_path: Path, *overrides: str) -> dict[str, Any]:
         "train",
         [group, "data=custom", "data.name=tiny", f"paths.data_dir={tmp_path / 'data'}",
          f"paths.run_dir={tmp_path / 'run'}", "data.batch_size=18", "model.dim=8",
-         "model.mlp_hidden=8", "max_epochs=1", "valid_freq=2", "progress=false", *overrides],
+         "max_epochs=1", "valid_freq=2", "progress=false", *overrides],
     )  # fmt: skip
     return train(cfg)
 
@@ -108,6 +159,8 @@ def test_pretrained_text_trains(tmp_path, monkeypatch):
     pytest.importorskip("transformers", reason="needs the extra `text`")
     monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "cache"))
     folder = write_text_model(tmp_path / "text", WORDS)
-    results = training("experiment=pretrained_text", tmp_path, f"model.text_model={folder}")
+    results = training("experiment=pretrained_text", tmp_path, f"model.encoder.model={folder}")
     assert results["dev"]["rsum"] >= 0
-    assert load_model(tmp_path / "run" / "checkpoints" / "best.ckpt").config.text_head == "mlp"
+    assert (
+        load_model(tmp_path / "run" / "checkpoints" / "best.ckpt").sentence_encoder.mlp is not None
+    )

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from conftest import write_dataset
+from vse_exp.compat.loading import load_model
 from vse_exp.convert import main as convert
 from vse_exp.embed import main as embed
 from vse_exp.evaluate import main as evaluate
-from vse_exp.models.checkpoint import load_model, save_model
+from vse_exp.models.checkpoint import save_model
 from vse_exp.models.vse import VSE
 
 CAPTIONS = ["a dog runs in the water", "", "two zzz dogs", "a", "the man  sits on a red bench"]
@@ -59,7 +60,7 @@ def test_the_original_to_ours_and_back(golden: Path, tmp_path: Path, run, name: 
 def test_evaluated_as_the_unconverted(golden: Path, tmp_path: Path, run, capsys, name: str) -> None:
     source = golden / name / f"{name}.npz"
     run(convert, checkpoint=source, output=tmp_path / "model.ckpt")
-    write_dataset(tmp_path, "f8k", images=50, dim=load_model(source).config.dim_image)
+    write_dataset(tmp_path, "f8k", images=50, dim=load_model(source).dim_image)
     metrics = {}
     for path in (source, tmp_path / "model.ckpt"):
         report = tmp_path / f"{path.stem}.json"
@@ -141,7 +142,7 @@ def test_mistakes(original: Path, tmp_path: Path, run, capsys) -> None:
     assert "line 2 is not UTF-8" in message(captions=tmp_path / "latin.txt")
     (tmp_path / "empty.txt").write_text("")
     assert "no captions" in message(captions=tmp_path / "empty.txt")
-    rows = np.ones((5, load_model(original).config.dim_image or 0), dtype=np.float32)
+    rows = np.ones((5, load_model(original).dim_image or 0), dtype=np.float32)
     rows[4, 0] = np.nan
     np.save(tmp_path / "f.npy", rows)
     assert "f.npy row 4 holds NaN" in message(features=tmp_path / "f.npy", block=2)

@@ -27,11 +27,11 @@ from PIL import Image
 
 from browser import FLAGS, chromium
 from conftest import random_captions
+from small_models import small_model
 from vse_exp.data.scenes import prepare_scenes
 from vse_exp.data.scenes.export import write_pictures
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.pages.demo import Demo, Limits, picture_type
 from vse_exp.pages.serving import build_server, listen
@@ -58,10 +58,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(scenes: Path) -> VSE:
     features = np.load(scenes / "scenes_test_ims.npy")
-    config = ModelConfig.from_dict(
-        {"encoder": "bow", "dim": 16, "dim_image": features.shape[1], "image_encoder": "linear"}
-    )
-    return VSE(config, Vocabulary.build([*random_captions(40), HOSTILE])).eval()
+    words = Vocabulary.build([*random_captions(40), HOSTILE])
+    return small_model(words, features.shape[1], dim=16).eval()
 
 
 @pytest.fixture(scope="module")
@@ -409,7 +407,7 @@ def test_a_gallery_of_somebody_else_shows_no_picture_of_mine(
         "list": str(tmp_path / "list.txt"),
         "none": None,
     }[place]
-    features = np.eye(len(names), model.config.dim_image, dtype=np.float32)
+    features = np.eye(len(names), model.dim_image, dtype=np.float32)
     gallery = build_gallery(model, images=features, image_names=names, pictures=where)
     shown = gallery_thumbnails(gallery)
     found = [shown.jpeg(row) if shown else None for row in range(len(names))]

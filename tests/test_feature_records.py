@@ -12,8 +12,8 @@ import pytest
 from commands import run_command
 from conftest import configuration, write_dataset
 from vse_exp import embed, evaluate, index, report, retrieve
+from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
-from vse_exp.models.checkpoint import load_model
 from vse_exp.training.fit import train
 
 MINE = {"backbone": "resnet50", "weights_sha256": "a" * 64, "unit_norm": True}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import Literal
 
 import pytest
 
 from vse_exp.errors import UserError
-from vse_exp.parts import Part, build, check, is_part, locate
+from vse_exp.parts import Part, build, check, is_part, locate, part_spec
 from vse_exp.schema import Share, Size
 
 
@@ -49,12 +50,22 @@ def importable(monkeypatch):
     monkeypatch.setitem(sys.modules, HERE, sys.modules[__name__])
 
 
-def test_a_part_is_built_with_its_parts_and_its_spec_builds_it_again():
+def test_a_part_is_built_with_its_parts_and_its_node_builds_it_again():
     made = build(node("Outer", inner=node("Leaf", share=0.5), on="no"), 7)
     assert (made.dim, made.size, made.on, made.inner.share) == (7, 3, False, 0.5)
-    assert made.spec["inner"] == node("Leaf", share=0.5)
-    again = build(made.spec, 7, trust=[HERE])
-    assert again.spec == made.spec
+    told = part_spec(made)
+    assert told == node(
+        "Outer", inner=node("Leaf", share=0.5), size=3, kind="a", on=False, rate=None
+    )
+    assert part_spec(build(told, 7, trust=[HERE])) == told
+
+
+def test_a_part_made_by_hand_tells_what_makes_it_again():
+    made = Outer(7, inner=Leaf(share=0.5), kind="b")
+    assert part_spec(build(part_spec(made), 7)) == part_spec(made)
+    waiting = build(node("Outer", size=5))  # a function of what the program gives
+    assert part_spec(waiting(7)) == part_spec(Outer(7, size=5))
+    assert part_spec(copy.deepcopy(made)) == part_spec(made)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +117,7 @@ def test_classes_of_others_take_all_their_names_and_partial_ones_the_rest_later(
         "vse_exp.data.scenes.__main__.main",
         "vse_exp.train.main",
         "vse_exp.models.checkpoint.load_model",
-        "vse_exp.models.checkpoint.Path",
+        "vse_exp.models.pretrained_text.Path",
         "vse_exp.text.vocabulary.Counter",
         "vse_exp.models.bow.os.system",
         "evil_package.sub.Encoder",

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 import vse_exp
-from vse_exp.models.config import ModelConfig
+from small_models import small_model
 from vse_exp.text.vocabulary import Vocabulary
 
 
@@ -20,8 +20,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_captions_and_images_are_retrieved_both_ways() -> None:
     captions = ["a dog", "a cat", "the red park"]
-    config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 3})
-    model = vse_exp.VSE(config, Vocabulary.build(captions)).eval()
+    model = small_model(Vocabulary.build(captions), 3).eval()
     features = np.eye(3, dtype=np.float32)
     gallery = vse_exp.build_gallery(
         model, images=features, image_names=["x", "y", "z"], captions=captions

@@ -15,11 +15,11 @@ from PIL import Image
 
 from browser import dump_dom
 from conftest import WORDS, random_features
+from small_models import small_model
 from vse_exp.data.layouts import Split, load_split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_split
 from vse_exp.models.checkpoint import save_model
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.pages.histogram import rank_counts
 from vse_exp.pages.report import write_report
@@ -53,8 +53,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 @pytest.fixture(scope="module")
 def model(split: Split) -> VSE:
-    config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 12})
-    return VSE(config, Vocabulary.build(split.captions)).eval()
+    return small_model(Vocabulary.build(split.captions)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +118,7 @@ def test_equal_captions_are_not_held_against_each_other(tmp_path: Path) -> None:
     (folder / "test_caps.txt").write_text("a dog\n" * 6)
     np.save(folder / "test_ims.npy", random_features(3))
     split = load_split(SplitFiles.find(tmp_path, "same", "test"), "test", captions_per_image=2)
-    config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 12})
-    model = VSE(config, Vocabulary.build(split.captions)).eval()
+    model = small_model(Vocabulary.build(split.captions)).eval()
     write_report(tmp_path / "report", [model], split, source="same", about="", thumbnails=None)
     data = content(tmp_path / "report")
     assert data["places"] == [5] * 6

@@ -17,11 +17,11 @@ from PIL import Image
 from browser import dump_dom
 from commands import run_command
 from conftest import random_captions, random_features, write_dataset
+from small_models import small_model
 from vse_exp import index, retrieve
+from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
-from vse_exp.models.checkpoint import load_model, save_model
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.vse import VSE
+from vse_exp.models.checkpoint import save_model
 from vse_exp.retrieval.gallery import open_gallery
 from vse_exp.retrieval.queries import read_queries, verbatim
 from vse_exp.text.vocabulary import Vocabulary
@@ -34,9 +34,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a data set `tiny` under data/, a model, and files of one's own."""
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "data")
-    config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 12})
     vocabulary = Vocabulary.build([*random_captions(30), HOSTILE])
-    save_model(VSE(config, vocabulary), tmp_path / "model.ckpt")
+    save_model(small_model(vocabulary), tmp_path / "model.ckpt")
     np.save(tmp_path / "mine_ims.npy", random_features(5, seed=9))
     (tmp_path / "mine_images.txt").write_text("".join(f"photo {i}.jpg\n" for i in range(5)))
     (tmp_path / "mine_caps.txt").write_text("\n".join([*random_captions(6), HOSTILE]) + "\n")

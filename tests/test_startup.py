@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from small_models import small_model
 from vse_exp.models.checkpoint import save_model
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.vse import VSE
 from vse_exp.text.vocabulary import Vocabulary
 
 HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "timm", "torchvision", "transformers", "wandb"}
@@ -32,7 +31,7 @@ def test_a_training_loads_no_more_than_it_needs(tiny: Path, tmp_path: Path) -> N
 
 
 def test_a_model_is_used_without_what_trains_it(tmp_path: Path) -> None:
-    model = VSE(ModelConfig.from_dict({"dim": 8, "dim_image": 3}), Vocabulary.build(["a dog"]))
+    model = small_model(Vocabulary.build(["a dog"]), 3, {"name": "gru"})
     save_model(model, tmp_path / "model.ckpt")
     code = "import sys, vse_exp; vse_exp.load_model(sys.argv[1]).encode_sentences(['a dog'])"
     packages = loaded(code, str(tmp_path / "model.ckpt"))

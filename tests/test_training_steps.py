@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import composed
 from vse_exp.compat.original import from_state_dict, to_state_dict
-from vse_exp.losses.hinge import HingeLoss
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.vse import VSE
-from vse_exp.optimizers import OriginalAdam, clip_grad_norm
+from vse_exp.optimizers import clip_grad_norm
+from vse_exp.parts import build
 from vse_exp.text.vocabulary import Vocabulary
+from vse_exp.training.building import build_node, complete_model, plain
 
 STEPS = 12
 
@@ -27,17 +27,20 @@ class Recorded:
         initial = self.parameters("init_")
         rows, dim_word = initial["Wemb"].shape
         dim_image, dim = initial["ff_image_W"].shape
-        config = ModelConfig.from_dict(
-            {
-                "encoder": encoder,
-                "dim": dim,
-                "dim_word": dim_word,
-                "dim_image": dim_image,
-                "normalize_images": False,
-                "eps": 0.0,
-            }
+        sizes = [f"model.encoder={encoder}", f"model.dim={dim}"]
+        if encoder == "gru":
+            sizes.append(f"model.encoder.dim_word={dim_word}")
+        # the recipe's own file: what is changed there is changed here
+        cfg = composed("train", ["experiment=kiros2014", *sizes, "lrate=2e-4"])
+        words = Vocabulary(
+            [f"w{i}" for i in range(rows - 2)], build_node(cfg.data.vocabulary.tokenizer)
         )
-        self.model = VSE(config, Vocabulary([f"w{i}" for i in range(rows - 2)], "split"))
+        node = complete_model(plain(cfg.model), cfg.seed)
+        self.model = build(node, words, dim_image)
+        self.contrast = build_node(cfg.loss)
+        self.contrast.use(self.model.similarity)
+        self.optimizer = build_node(cfg.optimizer)
+        self.grad_clip = cfg.grad_clip
         self.model.load_state_dict(to_state_dict(initial))
 
     def parameters(self, prefix: str) -> dict[str, np.ndarray]:
@@ -53,9 +56,10 @@ class Recorded:
         tokens = torch.from_numpy(self.arrays[f"x{step}"].T.astype(np.int64) + 1)
         images = torch.from_numpy(self.arrays[f"im{step}"])
         model = self.model
-        return HingeLoss(margin=0.2, mask_same_image=False)(
-            model.embed_images(images, model.config.normalize_images),
+        return self.contrast(
+            model.embed_images(images, model.normalize_images),
             model.embed_captions(tokens),
+            torch.zeros(len(images), dtype=torch.int64),  # as if all were of one image
         )
 
 
@@ -91,13 +95,13 @@ def test_losses_and_parameters(recorded: Recorded) -> None:
     off by a hundredth (measured: 8e-6 in one weight of bow; elsewhere 8e-7).
     """
     model = recorded.model
-    optimizer = OriginalAdam([each for each in model.parameters() if each.requires_grad], lr=2e-4)
+    optimizer = recorded.optimizer([each for each in model.parameters() if each.requires_grad])
     losses = []
     for step in range(STEPS):
         optimizer.zero_grad()
         loss = recorded.loss(step)
         loss.backward()
-        clip_grad_norm(model.parameters(), 2.0)
+        clip_grad_norm(model.parameters(), recorded.grad_clip)
         optimizer.step()
         losses.append(loss.item())
         if step + 1 in (1, STEPS):

@@ -12,10 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vse_exp.compat.loading import load_model
     from vse_exp.errors import UserError
     from vse_exp.evaluation.directions import i2t, t2i
     from vse_exp.evaluation.evaluator import evalrank
-    from vse_exp.models.checkpoint import load_model, save_model
+    from vse_exp.models.checkpoint import save_model
     from vse_exp.models.vse import VSE
     from vse_exp.retrieval.build import build_gallery
     from vse_exp.retrieval.captioning import retrieve_captions, retrieve_images
@@ -31,7 +32,7 @@ _PUBLIC = {
     "build_gallery": "vse_exp.retrieval.build",
     "evalrank": "vse_exp.evaluation.evaluator",
     "i2t": "vse_exp.evaluation.directions",
-    "load_model": "vse_exp.models.checkpoint",
+    "load_model": "vse_exp.compat.loading",
     "open_gallery": "vse_exp.retrieval.gallery",
     "regularities": "vse_exp.retrieval.regularities",
     "retrieve_captions": "vse_exp.retrieval.captioning",

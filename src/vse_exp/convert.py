@@ -22,7 +22,8 @@ class Convert(Command):
 
 @verb("convert", Convert)
 def main(cfg: DictConfig) -> None:
-    from vse_exp.models.checkpoint import load_model, save_model
+    from vse_exp.compat.loading import load_model
+    from vse_exp.models.checkpoint import save_model
 
     output = Path(cfg.output)
     if cfg.vocabulary is None:
@@ -37,9 +38,8 @@ def main(cfg: DictConfig) -> None:
         write_original(model, output)
     else:
         save_model(model, output, {"converted_from": Path(cfg.checkpoint).name})
-    print(
-        f"{output}: {model.config.encoder}, {len(model.vocabulary)} words, dim {model.config.dim}"
-    )
+    kind = type(model.sentence_encoder).__name__
+    print(f"{output}: {kind}, {len(model.vocabulary)} words, dim {model.dim}")
 
 
 if __name__ == "__main__":

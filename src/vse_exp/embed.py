@@ -25,8 +25,8 @@ class Embed(Command):
 
 @verb("embed", Embed)
 def main(cfg: DictConfig) -> None:
+    from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.embed import embed_files
-    from vse_exp.models.checkpoint import load_model
 
     config: Any = OmegaConf.to_container(cfg)
     count = embed_files(load_model(cfg.checkpoint, cfg.device), config)

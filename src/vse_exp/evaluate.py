@@ -53,6 +53,7 @@ class Evaluate(Command):
 def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
+    from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.eccv import eccv_metrics
     from vse_exp.evaluation.evaluator import (
         common_similarity,
@@ -66,7 +67,6 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.rerank import find_rerank
     from vse_exp.evaluation.statistics import bootstrap_intervals
     from vse_exp.evaluation.tables import eccv_table, further_table, results_table
-    from vse_exp.models.checkpoint import load_model
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     models = [load_model(path, cfg.device) for path in paths]

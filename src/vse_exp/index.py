@@ -31,7 +31,7 @@ class Index(Collection, Command):
 
 @verb("index", Index)
 def main(cfg: DictConfig) -> None:
-    from vse_exp.models.checkpoint import load_model
+    from vse_exp.compat.loading import load_model
     from vse_exp.retrieval.collection import gallery_from_config
 
     config: Any = OmegaConf.to_container(cfg)

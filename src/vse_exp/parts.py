@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ValidationInfo
 
@@ -23,11 +23,35 @@ _OURS = re.compile(r"vse_exp\.(images|losses|models|similarity|text)(\.[a-z][a-z
 class Part:
     """Base of the classes that a checkpoint may name.
 
-    The parameters of `__init__` behind the `*` are its keys, with their types and defaults; those
-    before it are sizes, which the program gives. `spec` is what `build` makes the same from.
+    The parameters of `__init__` behind the `*` are its keys, with their types and defaults. Those
+    before it are what the program gives, such as sizes: a part that has some comes to the part it
+    stands in as a function of them.
     """
 
-    spec: dict[str, Any]
+    _keys: dict[str, Any]
+
+    def __new__(cls, *_: Any, **keys: Any) -> Self:
+        part = super().__new__(cls)
+        part.__dict__["_keys"] = keys  # what `part_spec` tells; a Module has no attributes yet
+        return part
+
+
+def part_spec(part: Part) -> dict[str, Any]:
+    """The node that makes this part again, with all of its keys."""
+    return check(_node(part), type(part).__name__)
+
+
+def _node(value: Any) -> Any:
+    """A value of a key as plain Python: parts, and what makes them, by their class and keys."""
+    if isinstance(value, Part):
+        return {TARGET: _name(type(value))} | _node(value._keys)
+    if _is_ours(value):
+        return {TARGET: _name(value)}
+    if isinstance(value, partial) and _is_ours(value.func):
+        return {TARGET: _name(value.func)} | _node(value.keywords)
+    if isinstance(value, Mapping):
+        return {key: _node(one) for key, one in value.items()}
+    return [_node(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def is_part(node: Any) -> bool:
@@ -38,33 +62,84 @@ def is_part(node: Any) -> bool:
 def build(node: Any, *given: Any, where: str = "", trust: Sequence[str] | None = None) -> Any:
     """What a node `{_target_: package.module.Class, key: value, …}` describes, its own parts first.
 
-    `given` goes before the keys; with `_partial_: true` the result takes the rest later, and
-    `_args_` are positional, as in Hydra's nodes. `trust` None: the user has typed it, and any class
-    is built; else the node is of a file, and only vse_exp's parts are built and what lies in the
-    packages of that list. UserError for an unknown class or key, and for a wrong value.
+    `given` goes before the keys. A part that needs more than is given, and any node with
+    `_partial_: true`, becomes a function of the rest; `_args_` are positional, as in Hydra's nodes.
+    `trust` None: the user has typed it, and any class is built; else the node is of a file, and
+    only vse_exp's parts are built and what lies in the packages of that list. UserError for an
+    unknown class or key, and for a wrong value.
     """
-    found, keys = _read(node, where, trust)
-    built_keys = {
-        key: _each(value, joined(where, key), partial(_build_here, trust=trust))
-        for key, value in keys.items()
+    return _construct(check(node, where, trust), given)
+
+
+def check(node: Any, where: str, trust: Sequence[str] | None = None) -> dict[str, Any]:
+    """The node with its keys in the types of its class, and so the parts in it; nothing is built.
+
+    Parts of ours, and those written like them, get all of their keys. UserError as `build`.
+    """
+    if not is_part(node):
+        raise UserError(f"{where or 'A part'} names no class: it needs a _target_.")
+    found = locate(node[TARGET], where, trust)
+    special = {key: node[key] for key in _SPECIAL if key in node}
+    if _is_ours(found):
+        special[TARGET] = _name(found)
+    given = {str(key): value for key, value in node.items() if key not in special}
+    untyped = frozenset(key for key, value in given.items() if _has_parts(value))
+    partly = bool(node.get(PARTIAL) or node.get(ARGUMENTS))
+    try:
+        schema = of_signature(found, untyped, partly, only_keywords=_is_ours(found))
+    except (TypeError, ValueError):  # compiled code without a signature
+        keys = given
+    else:
+        keys = checked(schema, given, where)
+        if partly or not _is_ours(found):
+            keys = {key: keys[key] for key in given}
+    inside = partial(check, trust=trust)
+    return special | {key: _each(one, joined(where, key), inside) for key, one in keys.items()}
+
+
+def _construct(node: dict[str, Any], given: Sequence[Any] = ()) -> Any:
+    """Of a node that is checked."""
+    found = locate(node[TARGET])
+    keys = {
+        key: _each(value, "", lambda one, _: _construct(one))
+        for key, value in node.items()
+        if key not in _SPECIAL
     }
     arguments = (*given, *node.get(ARGUMENTS, ()))
     if node.get(PARTIAL):
-        return partial(found, *arguments, **built_keys)
-    built = found(*arguments, **built_keys)
-    if isinstance(built, Part):
-        built.spec = {TARGET: node[TARGET], **keys}
-    return built
+        return partial(found, *arguments, **keys)
+    if not _is_ours(found):
+        return found(*arguments, **keys)
+    if len(arguments) < _needed(found):
+        return partial(found, *arguments, **keys)
+    return found(*arguments, **keys)
 
 
-def check(node: Any, where: str) -> dict[str, Any]:
-    """The node with all keys of its class in their types, also of the parts in it; nothing built.
+def _name(found: Callable[..., Any]) -> str:
+    return f"{found.__module__}.{found.__qualname__}"
 
-    UserError as `build`.
-    """
-    _, keys = _read(node, where, None)
-    special = {key: node[key] for key in _SPECIAL if key in node}
-    return special | {key: _each(value, joined(where, key), check) for key, value in keys.items()}
+
+def _is_ours(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, Part)
+
+
+def _needed(found: Callable[..., Any]) -> int:
+    """How many arguments the program must give a part."""
+    return sum(
+        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty
+        for one in inspect.signature(found).parameters.values()
+    )
+
+
+def _each(value: Any, where: str, handle: Callable[[Any, str], Any]) -> Any:
+    """`value` with every node in it that names a class handled."""
+    if is_part(value):
+        return handle(value, where)
+    if not _has_parts(value):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _each(one, joined(where, str(key)), handle) for key, one in value.items()}
+    return [_each(one, f"{where}[{index}]", handle) for index, one in enumerate(value)]
 
 
 def _place(info: ValidationInfo) -> str:
@@ -94,42 +169,6 @@ Nodes = Annotated[dict[str, Any], BeforeValidator(_checked_nodes)]
 """One that holds parts by name; null leaves one out."""
 
 
-def _build_here(node: Any, where: str, trust: Sequence[str] | None) -> Any:
-    return build(node, where=where, trust=trust)
-
-
-def _each(value: Any, where: str, handle: Callable[[Any, str], Any]) -> Any:
-    """`value` with every node in it that names a class handled."""
-    if is_part(value):
-        return handle(value, where)
-    if not _has_parts(value):
-        return value
-    if isinstance(value, Mapping):
-        return {key: _each(one, joined(where, str(key)), handle) for key, one in value.items()}
-    return [_each(one, f"{where}[{index}]", handle) for index, one in enumerate(value)]
-
-
-def _read(
-    node: Any, where: str, trust: Sequence[str] | None
-) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The class of a node, and its keys as that types them, for parts with their defaults."""
-    if not is_part(node):
-        raise UserError(f"{where or 'A part'} names no class: it needs a _target_.")
-    found = locate(node[TARGET], where, trust)
-    given = {str(key): value for key, value in node.items() if key not in _SPECIAL}
-    untyped = frozenset(key for key, value in given.items() if _has_parts(value))
-    own = inspect.isclass(found) and issubclass(found, Part)
-    partly = bool(node.get(PARTIAL) or node.get(ARGUMENTS))
-    try:
-        schema = of_signature(found, untyped, partly, only_keywords=own)
-    except (TypeError, ValueError):  # compiled code without a signature
-        return found, given
-    keys = checked(schema, given, where)
-    if own and not partly:
-        return found, keys
-    return found, {key: keys[key] for key in given}
-
-
 def locate(target: Any, where: str = "", trust: Sequence[str] | None = None) -> Callable[..., Any]:
     """The class or function of a dotted name. UserError where there is none, or no trust in it."""
     if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
@@ -150,7 +189,7 @@ def locate(target: Any, where: str = "", trust: Sequence[str] | None = None) -> 
             found = getattr(getattr(import_module(outer), inner), name)
         except (ImportError, AttributeError, ValueError):
             raise UserError(f"{where}._target_={target} is not there: {error}.") from None
-    if trust is not None and not (inspect.isclass(found) and issubclass(found, Part)):
+    if trust is not None and not _is_ours(found):
         raise UserError(f"The file asks for {target}, which is no part of a model.")
     return found
 

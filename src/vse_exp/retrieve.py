@@ -32,9 +32,9 @@ class Retrieve(Collection, Command):
 
 @verb("retrieve", Retrieve, read=verbatim)
 def main(cfg: DictConfig) -> None:
+    from vse_exp.compat.loading import load_model
     from vse_exp.files import write_json
     from vse_exp.images.provenance import feature_record, require_compatible
-    from vse_exp.models.checkpoint import load_model
     from vse_exp.pages.writing import write_results
     from vse_exp.retrieval.captioning import Retriever
     from vse_exp.retrieval.collection import find_gallery

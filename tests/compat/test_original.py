@@ -5,15 +5,18 @@ from __future__ import annotations
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from small_models import small_model
+from vse_exp.compat.loading import load_model
 from vse_exp.compat.original import load_original, write_original
 from vse_exp.errors import UserError
-from vse_exp.models.checkpoint import load_model, save_model
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.vse import VSE
+from vse_exp.models.checkpoint import save_model
+from vse_exp.similarity import Order
+from vse_exp.text.tokenizers import Split, Words
 from vse_exp.text.vocabulary import UNK, Vocabulary
 from vse_exp.unpickling import load_data
 
@@ -116,9 +119,8 @@ def test_options_of_older_versions(folder: Path) -> None:
 def test_our_words_joined_by_blanks_are_the_originals(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = {"encoder": "gru", "dim": 4, "dim_word": 3, "dim_image": 5, "image_encoder": "linear"}
     words = ["dog", "café", "it's", "日本", 'say"', "a\\b"]
-    model = VSE(ModelConfig.from_dict(keys), Vocabulary(words, "words"))
+    model = small_model(Vocabulary(words, Words()), 5, {"name": "gru", "dim_word": 3}, dim=4)
     write_original(model, tmp_path / "X.npz")
     assert "cuts captions at white space" in caplog.text
     again = load_original(tmp_path / "X.npz")
@@ -179,19 +181,19 @@ def test_files_of_different_models(folder: Path) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"encoder": "lstm"},
-        {"num_layers": 2},
-        {"recurrent_bias": True},
-        {"image_encoder": "mlp"},
-        {"pooling": "mean"},
+        {"text": {"name": "lstm"}},
+        {"text": {"name": "gru", "num_layers": 2}},
+        {"text": {"name": "gru", "bidirectional": True}},
+        {"text": {"name": "gru", "recurrent_bias": True}},
+        {"images": {"name": "mlp"}},
+        {"text": {"name": "gru", "pooling": "mean"}},
         {"unit_images": False},
-        {"similarity": "order"},
-        {"image_power": 0.5},
+        {"similarity": Order()},
+        {"images": {"power": 0.5}},
     ],
 )
-def test_what_the_original_lacks_is_not_written(tmp_path: Path, keys: dict[str, object]) -> None:
-    config = ModelConfig.from_dict({"dim": 4, "dim_word": 3, "dim_image": 5, **keys})
-    model = VSE(config, Vocabulary(["a", "dog"], "split"))
+def test_what_the_original_lacks_is_not_written(tmp_path: Path, keys: dict[str, Any]) -> None:
+    model = small_model(Vocabulary(["a", "dog"], Split()), 5, dim=4, **keys)
     for name, weight in model.named_parameters():
         if "bias_hh" in name:
             weight.data.fill_(1.0)

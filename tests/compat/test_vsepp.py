@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from vse_exp.compat.loading import load_model
 from vse_exp.compat.vsepp import load_vsepp
 from vse_exp.errors import UserError
-from vse_exp.models.checkpoint import load_model
+from vse_exp.similarity import Order
 
 VOCABULARY = "f8k_precomp_vocab.pkl"
 
@@ -58,7 +59,7 @@ def test_images_stay_as_they_are_without_imgnorm(folder: Path) -> None:
     features = np.random.default_rng(0).standard_normal((3, 48)).astype(np.float32)
     path = rewrite(folder, lambda content: setattr(content["opt"], "no_imgnorm", True))
     model = load_vsepp(path)
-    assert not model.config.normalize_images
+    assert not model.normalize_images
     state = model.state_dict()
     expected = (
         features @ state["image_encoder.projection.weight"].numpy().T
@@ -73,7 +74,7 @@ def test_order_embeddings(folder: Path) -> None:
         content["opt"].measure, content["opt"].use_abs = "order", True
 
     model = load_vsepp(rewrite(folder, change))
-    assert model.config.similarity == "order"
+    assert isinstance(model.similarity, Order)
     assert (model.encode_sentences(["a dog", "two dogs ."]) >= 0).all()
 
 

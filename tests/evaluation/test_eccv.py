@@ -130,7 +130,12 @@ def coco(tmp_path: Path, capsys: pytest.CaptureFixture) -> Path:
 def trained(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> list[str]:
     """What evaluates a short training on that set."""
     data = ["data=coco", f"paths.data_dir={coco}"]
-    small = ["max_epochs=1", "model.dim=4", "model.mlp_hidden=4", f"paths.run_dir={tmp_path}/run"]
+    small = [
+        "max_epochs=1",
+        "model.dim=4",
+        "model.image_encoder.hidden=4",
+        f"paths.run_dir={tmp_path}/run",
+    ]
     run_command(train.main, *data, *small, capsys=capsys)
     return [*data, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "intervals=false"]
 

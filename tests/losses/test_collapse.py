@@ -10,7 +10,7 @@ from vse_exp.losses import CollapseDetector, HardestHingeLoss
 
 
 def test_it_speaks_once_when_the_loss_has_stayed():
-    detector = CollapseDetector(margin=0.2, patience=5)
+    detector = CollapseDetector(0.4, patience=5)
     said = [detector.update(loss, 128) for loss in (60.0, 51.2, 51.7, 51.3, 51.2, 51.2, 51.2)]
     assert said[:5] == [None] * 5
     assert said[5] is not None
@@ -21,14 +21,14 @@ def test_it_speaks_once_when_the_loss_has_stayed():
 
 
 def test_a_loss_that_passes_by_is_no_collapse():
-    detector = CollapseDetector(margin=0.2, patience=5)
+    detector = CollapseDetector(0.4, patience=5)
     for loss in (52.0, 51.2, 51.2, 45.0, 51.2, 51.2, 51.2, 51.2, 58.0, 40.0):
         assert detector.update(loss, 128) is None
     assert not detector.collapsed
 
 
 def test_it_allows_for_the_size_of_each_batch():
-    detector = CollapseDetector(margin=0.1, patience=3)
+    detector = CollapseDetector(0.2, patience=3)
     said = [detector.update(0.2 * size, size) for size in (128, 7, 64)]
     assert said[-1] is not None
 
@@ -44,7 +44,7 @@ def test_it_sees_real_training_on_the_plateau_and_not_the_sum():
         for encoder in (images, captions):
             nn.init.constant_(encoder.bias, 10.0)
         optimizer = torch.optim.Adam([*images.parameters(), *captions.parameters()], 0.001)
-        detector = CollapseDetector(loss.margin, patience=50)
+        detector = CollapseDetector(2 * loss.margin, patience=50)
         for step in range(60):
             loss.set_progress(step, 0.0)
             rows = torch.randperm(64)[:32]

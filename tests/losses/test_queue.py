@@ -37,7 +37,7 @@ def hinge_with_past(images, captions, ids, past, margin=0.2):
 @settings(max_examples=15, deadline=None)
 @given(size=st.integers(1, 12), batches=st.lists(st.integers(1, 6), min_size=1, max_size=6))
 def test_negatives_are_the_batch_and_the_last_pairs_of_earlier_ones(size, batches):
-    queue, past = QueuedLoss(HingeLoss(), size), []
+    queue, past = QueuedLoss(loss=HingeLoss(), size=size), []
     for number, n in enumerate(batches):
         images, captions, ids = random_pairs(n, seed=number, images=5)
         expected = hinge_with_past(images, captions, ids, past)
@@ -47,7 +47,7 @@ def test_negatives_are_the_batch_and_the_last_pairs_of_earlier_ones(size, batche
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradient_flows_through_the_batch_alone(loss):
-    queue = QueuedLoss(loss(), size=7).double()
+    queue = QueuedLoss(loss=loss(), size=7).double()
     queue(*random_pairs(4, seed=0)).backward()
     images, captions, ids = random_pairs(4, seed=1)
     queue(images, captions, ids).backward()  # the rows it needs are still as they were
@@ -60,7 +60,7 @@ def test_gradient_flows_through_the_batch_alone(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_more_negatives_cost_more(loss):
-    queue = QueuedLoss(loss(), size=20)
+    queue = QueuedLoss(loss=loss(), size=20)
     queue(*random_pairs(10, seed=0))
     batch = random_pairs(4, seed=1)
     assert queue(*batch).item() > loss()(*batch).item()
@@ -74,24 +74,26 @@ def test_a_resumed_queue_goes_on_bit_for_bit(updates):
         images, captions, ids = random_pairs(5, seed=seed)
         return images.float(), captions.float(), ids
 
-    queue = QueuedLoss(HingeLoss(), size=12)
+    queue = QueuedLoss(loss=HingeLoss(), size=12)
     for seed in range(updates):
         queue(*batch(seed))
-    resumed = QueuedLoss(HingeLoss(), size=12)
+    resumed = QueuedLoss(loss=HingeLoss(), size=12)
     resumed.load_state_dict(queue.state_dict())
     for seed in range(10, 16):
         assert queue(*batch(seed)).item() == resumed(*batch(seed)).item()
 
 
 def test_a_state_without_rows_loads():
-    queue = QueuedLoss(HingeLoss())
-    queue.load_state_dict(QueuedLoss(HingeLoss()).state_dict())
+    queue = QueuedLoss(loss=HingeLoss())
+    queue.load_state_dict(QueuedLoss(loss=HingeLoss()).state_dict())
     assert queue.past() is None
 
 
 def test_it_is_used_from_its_first_step_and_tells_its_loss_of_progress():
     hardest = HardestHingeLoss(warmup_epochs=1, warmup="switch")
-    queue = QueuedLoss(WeightedSum({"a": hardest}, {"a": 1.0}), size=8, start_step=3)
+    queue = QueuedLoss(
+        loss=WeightedSum(losses={"a": hardest}, weights={"a": 1.0}), size=8, start_step=3
+    )
     queue(*random_pairs(8, seed=0))
     batch = random_pairs(4, seed=1)
     queue.set_progress(2, 1.0)
@@ -104,4 +106,4 @@ def test_it_is_used_from_its_first_step_and_tells_its_loss_of_progress():
 
 def test_mistakes_are_told():
     with pytest.raises(UserError, match=r"loss.size, the length of the queue, is 0"):
-        QueuedLoss(HingeLoss(), size=0)
+        QueuedLoss(loss=HingeLoss(), size=0)

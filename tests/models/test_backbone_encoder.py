@@ -8,13 +8,14 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
+from small_models import image_encoder as head_factory
 from vse_exp.errors import UserError
 from vse_exp.images.encoding import picture_features
 from vse_exp.images.pictures import PictureRows
 from vse_exp.images.sources import open_pictures
-from vse_exp.models.backbone import BackboneImageEncoder, SmallCNN, build_trunk, load_trunk
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.image import ImageEncoder
+from vse_exp.models.backbone import BackboneImageEncoder, build_trunk
+from vse_exp.models.small_cnn import SmallCNN
+from vse_exp.parts import check
 
 NET = "shufflenet_v2_x0_5"
 SMALL = {"size": 32}
@@ -27,13 +28,16 @@ def pictures() -> torch.Tensor:
 
 
 def encoder(unfreeze_epoch: int | None, keep_norms: bool = False) -> BackboneImageEncoder:
-    trunk, preprocessing, dim = build_trunk(NET, transform=SMALL)
     torch.manual_seed(0)
-    return BackboneImageEncoder(trunk, head(dim), preprocessing, unfreeze_epoch, keep_norms)
-
-
-def head(dim: int) -> ImageEncoder:
-    return ImageEncoder(ModelConfig(dim=5, dim_image=dim))
+    return BackboneImageEncoder(
+        None,
+        5,
+        head=head_factory(),
+        backbone=NET,
+        weights="pretrained" if keep_norms else "random",
+        transform=SMALL,
+        unfreeze_epoch=unfreeze_epoch,
+    )
 
 
 def gradients(model: BackboneImageEncoder, pictures: torch.Tensor) -> dict[str, bool]:
@@ -46,9 +50,10 @@ def gradients(model: BackboneImageEncoder, pictures: torch.Tensor) -> dict[str, 
 
 
 def test_small_cnn(pictures):
-    trunk, preprocessing, dim = build_trunk("small_cnn", transform=SMALL)
+    model = BackboneImageEncoder(None, 5, head=head_factory(), transform=SMALL)
+    trunk = model.image_encoder.backbone
     assert isinstance(trunk, SmallCNN)
-    model = BackboneImageEncoder(trunk, head(dim), preprocessing)
+    model.start(lambda: [pictures], seed=0)
     assert model(pictures).shape == (4, 5)
     assert gradients(model, pictures) == {"backbone": True, "head": True}
     # where things are changes the features
@@ -139,9 +144,9 @@ def test_features_are_those_of_extraction(tmp_path):
     model = encoder(None).eval()
     rows = PictureRows.open(open_pictures(tmp_path, names), model.preprocessing)
     blocks = torch.cat(list(model.feature_blocks(rows.blocks())))
-    extracted = picture_features(
-        build_backbone(NET, "random", SMALL), [tmp_path / name for name in names]
-    )
+    backbone = build_backbone(NET, "random", SMALL)
+    backbone.module.load_state_dict(model.backbone.state_dict())
+    extracted = picture_features(backbone, [tmp_path / name for name in names])
     torch.testing.assert_close(blocks, torch.from_numpy(extracted), rtol=1e-4, atol=1e-5)
     expected = model.head(normalize(torch.from_numpy(extracted), dim=-1))
     torch.testing.assert_close(model(rows.rows(slice(None))), expected, rtol=1e-4, atol=1e-5)
@@ -150,14 +155,15 @@ def test_features_are_those_of_extraction(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"backbone_weights": "pretrained"}, "small_cnn has no weights=pretrained"),
-        ({"unfreeze_epoch": None}, r"set model\.unfreeze_epoch=0"),
-        ({"unfreeze_epoch": -1}, r"model\.unfreeze_epoch=-1"),
+        ({"weights": "pretrained"}, "small_cnn has no weights=pretrained"),
+        ({"unfreeze_epoch": None}, r"set model\.image_encoder\.unfreeze_epoch=0"),
+        ({"unfreeze_epoch": -1}, r"images\.unfreeze_epoch=-1 must be at least 0"),
         ({"backbone": "resnet81"}, "Unknown backbone resnet81"),
-        ({"backbone_head": "conv"}, r"Unknown model\.backbone_head=conv"),
-        ({"backbone_transform": {"scale": 3}}, r"Unknown key transform\.scale"),
+        ({"head": "conv"}, r"images\.head=conv must be"),
+        ({"transform": {"scale": 3}}, r"Unknown key transform\.scale"),
     ],
 )
 def test_impossible_configs(keys, message):
+    node = {"_target_": "vse_exp.models.backbone.BackboneImageEncoder", **keys}
     with pytest.raises(UserError, match=message):
-        load_trunk(ModelConfig.from_dict({"image_encoder": "backbone", **keys}))
+        BackboneImageEncoder.complete(check(node, "images"), seed=0)

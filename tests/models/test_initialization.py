@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from vse_exp.models.config import ModelConfig
+from small_models import encoder as encoder_factory
 from vse_exp.models.rnn import Recurrent
-from vse_exp.models.sentence import build_sentence_encoder
 from vse_exp.text.vocabulary import PAD
 
 
-def encoder_of(vocab_size: int, **options: object) -> Recurrent:
+def encoder_of(vocab_size: int, **options: Any) -> Recurrent:
     torch.manual_seed(0)
-    config = ModelConfig.from_dict({"encoder": "gru", "dim": 12, **options})
-    encoder = build_sentence_encoder(config, vocab_size)
+    encoder = encoder_factory(options.pop("encoder", "gru"), **options)(vocab_size, 12)
     assert isinstance(encoder, Recurrent)
     return encoder
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vse_exp.models.pooling import POOLINGS, GeneralizedPooling, build_pooling
+from small_models import POOLINGS
+from vse_exp.models.pooling import GeneralizedPooling
 
 LENGTHS = torch.tensor([3, 1, 5, 3])
 
@@ -19,7 +20,7 @@ def vectors() -> Tensor:
 @pytest.mark.parametrize("name", POOLINGS)
 def test_what_is_behind_the_end_does_not_count(name: str, vectors: Tensor) -> None:
     torch.manual_seed(0)
-    pooling = build_pooling(name, 6)
+    pooling = POOLINGS[name](6)
     together = pooling(vectors, LENGTHS)
     assert together.shape == (4, 6)
     for row, length in enumerate(LENGTHS.tolist()):
@@ -38,14 +39,14 @@ def test_what_is_behind_the_end_does_not_count(name: str, vectors: Tensor) -> No
     ],
 )
 def test_plain_poolings(name: str, reduce, vectors: Tensor) -> None:
-    pooled = build_pooling(name, 6)(vectors, LENGTHS)
+    pooled = POOLINGS[name](6)(vectors, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
         torch.testing.assert_close(pooled[row], reduce(vectors[row, :length]))
 
 
 def test_attention_is_a_weighted_mean(vectors: Tensor) -> None:
     torch.manual_seed(0)
-    pooling = build_pooling("attention", 6)
+    pooling = POOLINGS["attention"](6)
     weights = pooling.score(vectors[0, :3])[:, 0].exp()
     expected = (weights[:, None] * vectors[0, :3]).sum(0) / weights.sum()
     torch.testing.assert_close(pooling(vectors, LENGTHS)[0], expected)
@@ -53,7 +54,7 @@ def test_attention_is_a_weighted_mean(vectors: Tensor) -> None:
 
 def test_gpo_weights_sorted_values(vectors: Tensor) -> None:
     torch.manual_seed(0)
-    pooling = GeneralizedPooling()
+    pooling = GeneralizedPooling(6)
     weights = pooling.weights(torch.tensor([3]))[0]
     torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
     ordered = vectors[0, :3].sort(0, descending=True).values
@@ -61,7 +62,7 @@ def test_gpo_weights_sorted_values(vectors: Tensor) -> None:
 
 
 def test_gpo_gives_no_nan_gradients(vectors: Tensor) -> None:
-    pooling = GeneralizedPooling()
+    pooling = GeneralizedPooling(6)
     vectors.requires_grad_()
     pooling(vectors, LENGTHS).square().sum().backward()
     assert vectors.grad is not None
@@ -71,7 +72,7 @@ def test_gpo_gives_no_nan_gradients(vectors: Tensor) -> None:
 
 
 def test_gpo_can_be_max_and_mean(vectors: Tensor) -> None:
-    pooling = GeneralizedPooling()
+    pooling = GeneralizedPooling(6)
     torch.nn.init.zeros_(pooling.score.weight)
     torch.testing.assert_close(pooling(vectors), vectors.mean(1))
     pooling.weights = lambda lengths: torch.tensor([[1.0, 0, 0, 0, 0]])

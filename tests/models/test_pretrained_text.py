@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +14,22 @@ import torch
 from torch.nn.functional import normalize
 
 from text_model import write_text_model
+from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
-from vse_exp.models.checkpoint import load_model, save_model
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pretrained_text import PretrainedText, model_folder, read_subwords
-from vse_exp.models.sentence import start_from_pretrained
+from vse_exp.models.checkpoint import save_model
+from vse_exp.models.pretrained_text import PretrainedText
+from vse_exp.models.text_models import model_folder, read_subwords
 from vse_exp.models.vse import VSE
 from vse_exp.models.words import leave_out
+from vse_exp.parts import build, check
 from vse_exp.text.subwords import SubwordVocabulary
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `text`")
 
+POOLINGS = {
+    name: {"_target_": f"vse_exp.models.pooling.{name.capitalize()}Pooling"}
+    for name in ("mean", "first")
+}
 PIECES = "a dog run ##s cat on the mat sits".split()
 CAPTIONS = ["A dog runs", "the cat sits on the mat", "", "a zebra runs on a mat", "a dog runs"]
 
@@ -31,11 +39,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_text_model(tmp_path_factory.mktemp("text") / "tiny", PIECES)
 
 
-def model_of(folder: Path, **options: object) -> VSE:
-    values = {"encoder": "pretrained", "text_model": str(folder), "dim": 6, "dim_image": 4}
+def node_of(folder: Path | str | None, **keys: object) -> dict[str, Any]:
+    """The whole node of the encoder, as a training completes it."""
+    target = "vse_exp.models.pretrained_text.PretrainedText"
+    node = check({"_target_": target, "model": folder and str(folder), **keys}, "model.encoder")
+    return PretrainedText.complete(node)
+
+
+def model_of(folder: Path, tmp_path: Path, **keys: object) -> VSE:
     torch.manual_seed(1)
-    model = VSE(ModelConfig.from_dict({**values, **options}), read_subwords(str(folder)))
-    start_from_pretrained(model.sentence_encoder, model.vocabulary.words)
+    words = read_subwords(str(folder))
+    model = build(
+        {
+            "_target_": "vse_exp.models.vse.VSE",
+            "dim": 6,
+            "encoder": node_of(folder, **keys),
+            "image_encoder": {"_target_": "vse_exp.models.feature_encoders.LinearImageEncoder"},
+        },
+        words,
+        4,
+    )
+    model.sentence_encoder.start(words.encode(CAPTIONS), words, tmp_path)
     return model.eval()
 
 
@@ -44,7 +68,7 @@ def encoder_of(model: VSE) -> PretrainedText:
     return model.sentence_encoder
 
 
-def test_pieces(folder: Path) -> None:
+def test_pieces(folder: Path, tmp_path: Path) -> None:
     vocabulary = read_subwords(str(folder))
     assert len(vocabulary) == len(PIECES) + 4
     assert vocabulary.words[4:] == PIECES
@@ -54,12 +78,12 @@ def test_pieces(folder: Path) -> None:
     assert encoded.lengths.tolist() == [6, 8, 2, 9, 6, 12]
     assert encoded.tokens[:6].tolist() == [2, 4, 5, 6, 7, 3]
     again = SubwordVocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
-    assert again == vocabulary
+    assert again.to_dict() == vocabulary.to_dict()
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
-def test_encodes_as_the_transformer_itself(folder: Path, pooling: str) -> None:
-    model = model_of(folder, pooling=pooling)
+def test_encodes_as_the_transformer_itself(folder: Path, tmp_path: Path, pooling: str) -> None:
+    model = model_of(folder, tmp_path, pooling=POOLINGS[pooling])
     reference = transformers.BertModel.from_pretrained(folder).eval()
     rows = model.encode_sentences(CAPTIONS)
     for row, caption in zip(rows, CAPTIONS, strict=True):
@@ -79,14 +103,14 @@ def test_the_pooling_is_the_models_own(folder: Path, tmp_path: Path) -> None:
     (other / "1_Pooling").mkdir()
     (other / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     (other / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
-    config = ModelConfig.from_dict({"encoder": "pretrained", "text_model": str(other)})
-    assert config.sentence_pooling == "first"
-    assert config.dim_word == 8
+    node = node_of(other)
+    assert node["pooling"] == POOLINGS["first"]
+    assert node["architecture"]["hidden_size"] == 8
     assert read_subwords(str(other)).max_length == 5
 
 
-def test_frozen_trains_its_map_alone(folder: Path) -> None:
-    model = model_of(folder).train()
+def test_frozen_trains_its_map_alone(folder: Path, tmp_path: Path) -> None:
+    model = model_of(folder, tmp_path).train()
     assert not encoder_of(model).transformer.training
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.embed_captions(tokens, lengths)[:, 0].sum().backward()
@@ -95,14 +119,14 @@ def test_frozen_trains_its_map_alone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_centring_and_a_perceptron(folder: Path, frozen: bool) -> None:
+def test_centring_and_a_perceptron(folder: Path, tmp_path: Path, frozen: bool) -> None:
     model = model_of(
-        folder, text_head="mlp", center_text=True, mlp_hidden=5, text_frozen=frozen, mlp_dropout=0.5
+        folder, tmp_path, head="mlp", center=True, hidden=5, frozen=frozen, hidden_dropout=0.5
     )
     encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS)
     encoder.transformer.train(not frozen)  # dropout is off all the same where the mean is taken
-    encoder.start(captions)
-    plain = model_of(folder).sentence_encoder
+    encoder.start(captions, model.vocabulary, tmp_path / "again")
+    plain = model_of(folder, tmp_path).sentence_encoder
     plain.set_submodule("projection", torch.nn.Identity())
     rows = torch.cat([plain(*captions.batch(np.array([row]))) for row in range(5)])
     torch.testing.assert_close(encoder.mean, rows.mean(0))
@@ -116,8 +140,8 @@ def test_centring_and_a_perceptron(folder: Path, frozen: bool) -> None:
     )
 
 
-def test_a_part_of_its_output_is_dropped(folder: Path) -> None:
-    model = model_of(folder, dropout=0.5).train()
+def test_a_part_of_its_output_is_dropped(folder: Path, tmp_path: Path) -> None:
+    model = model_of(folder, tmp_path, dropout=0.5).train()
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.sentence_encoder.set_submodule("projection", torch.nn.Identity())
     assert 0.2 < (model.sentence_encoder(tokens, lengths) == 0).float().mean() < 0.8
@@ -139,16 +163,16 @@ def test_pieces_are_left_out() -> None:
     assert all_sizes.tolist() == [40] * 50
 
 
-def test_word_dropout_changes_what_a_learning_model_reads(folder: Path) -> None:
-    model = model_of(folder, text_frozen=False, word_dropout=0.5)
+def test_word_dropout_changes_what_a_learning_model_reads(folder: Path, tmp_path: Path) -> None:
+    model = model_of(folder, tmp_path, frozen=False, word_dropout=0.5)
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     whole = model.embed_captions(tokens, lengths)
     encoder_of(model).training = True  # without the transformer's own dropout
     assert (model.embed_captions(tokens, lengths) - whole).abs().amax(1).gt(1e-4).sum() >= 3
 
 
-def test_not_frozen_trains_all_that_is_used(folder: Path) -> None:
-    model = model_of(folder, text_frozen=False).train()
+def test_not_frozen_trains_all_that_is_used(folder: Path, tmp_path: Path) -> None:
+    model = model_of(folder, tmp_path, frozen=False).train()
     assert encoder_of(model).transformer.training
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.embed_captions(tokens, lengths)[:, 0].sum().backward()
@@ -160,10 +184,10 @@ def test_not_frozen_trains_all_that_is_used(folder: Path) -> None:
 
 
 def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    model = model_of(folder)
+    model = model_of(folder, tmp_path)
     encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS[:2])
     expected = model.encode_sentences(CAPTIONS)
-    encoder.start(captions, tmp_path)
+    encoder.start(captions, model.vocabulary, tmp_path)
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
     (file,) = tmp_path.glob("captions-*.npy")
     np.testing.assert_allclose(np.linalg.norm(np.load(file), axis=1), 1, rtol=1e-5)
@@ -175,7 +199,7 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.embed_captions(tokens, lengths).sum().backward()  # also after encoding
-    encoder.start(captions, tmp_path)  # from the file
+    encoder.start(captions, model.vocabulary, tmp_path)  # from the file
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS[:2]), expected[:2], atol=1e-6)
     with pytest.raises(AssertionError, match="read again"):
         model.encode_sentences(CAPTIONS)
@@ -183,11 +207,13 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
 
 def test_other_weights_have_another_file(folder: Path, tmp_path: Path) -> None:
     for seed in range(2):
-        encoder = encoder_of(model_of(folder))
+        encoder = encoder_of(model_of(folder, tmp_path))
         with torch.no_grad():
             next(encoder.transformer.parameters()).add_(seed)
-        encoder.start(read_subwords(str(folder)).encode(CAPTIONS), tmp_path)
-    assert len(list(tmp_path.glob("captions-*.npy"))) == 2
+        encoder._load_weights = lambda: None
+        words = read_subwords(str(folder))
+        encoder.start(words.encode(CAPTIONS), words, tmp_path / "two")
+    assert len(list((tmp_path / "two").glob("captions-*.npy"))) == 2
 
 
 def test_a_checkpoint_does_not_need_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -195,7 +221,7 @@ def test_a_checkpoint_does_not_need_the_folder(folder: Path, tmp_path: Path) -> 
 
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved)
-    model = model_of(moved)
+    model = model_of(moved, tmp_path)
     save_model(model, tmp_path / "model.ckpt")
     shutil.rmtree(moved)
     loaded = load_model(tmp_path / "model.ckpt")
@@ -204,18 +230,34 @@ def test_a_checkpoint_does_not_need_the_folder(folder: Path, tmp_path: Path) -> 
 
 
 def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
-    pretrained = {"encoder": "pretrained", "text_model": str(folder)}
-    for values, said in [
-        ({"encoder": "pretrained"}, "needs model.text_model"),
-        (pretrained | {"dim_word": 9}, "leave it out"),
-        (pretrained | {"word_vectors": "glove.txt"}, "which has its own words"),
-        (pretrained | {"num_layers": 2}, "model.num_layers=2"),
-        (pretrained | {"pooling": "gpo"}, "choose one of mean, first"),
-        (pretrained | {"text_model": str(tmp_path)}, "no config.json"),
-        (pretrained | {"text_model": "package:no_such_package"}, "pip install it"),
+    for model, keys, said in [
+        (None, {}, "needs model.encoder.model"),
+        (folder, {"dim_word": 9}, "Unknown key model.encoder.dim_word"),
+        (folder, {"word_vectors": "glove.txt"}, "Unknown key model.encoder.word_vectors"),
+        (tmp_path, {}, "no config.json"),
+        ("package:no_such_package", {}, "pip install it"),
     ]:
         with pytest.raises(UserError, match=said):
-            ModelConfig.from_dict(values)
+            node_of(model, **keys)
+
+
+@pytest.mark.parametrize("model", ["package:evil_package.sub", "evil/model", "/gone"])
+def test_a_checkpoint_without_its_architecture_is_refused_and_nothing_is_looked_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Neither is a package imported nor anything fetched because a file names it."""
+    package = tmp_path / "evil_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(socket, "socket", None)
+    save_model(model_of(folder, tmp_path), tmp_path / "model.ckpt")
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    content["vse_exp"]["model"]["encoder"] |= {"model": model, "architecture": None}
+    torch.save(content, tmp_path / "model.ckpt")
+    with pytest.raises(UserError, match="architecture is missing"):
+        load_model(tmp_path / "model.ckpt")
+    assert "evil_package" not in sys.modules
 
 
 def test_a_model_inside_a_package(folder: Path, tmp_path: Path, monkeypatch) -> None:

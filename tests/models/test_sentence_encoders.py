@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vse_exp.models.config import ModelConfig
+from small_models import encoder as encoder_factory
+from vse_exp.errors import UserError
 from vse_exp.models.rnn import Recurrent
-from vse_exp.models.sentence import build_sentence_encoder
 from vse_exp.models.words import WordEncoder
 from vse_exp.text.vocabulary import EOS, PAD
 
@@ -31,10 +31,11 @@ def captions(seed: int, batch: int, longest: int, ragged: bool) -> tuple[Tensor,
     return tokens.masked_fill(torch.arange(longest) >= lengths[:, None], PAD), lengths
 
 
-def encoder_of(**options: object) -> WordEncoder:
+def encoder_of(**options: Any) -> WordEncoder:
     torch.manual_seed(0)
-    config = ModelConfig.from_dict({"dim": 6, "dim_word": 4, **options})
-    return build_sentence_encoder(config, VOCAB).double()
+    name = options.pop("encoder")
+    words = {} if name == "bow" else {"dim_word": 4}
+    return encoder_factory(name, **words | options)(VOCAB, 6).double()
 
 
 def gradients(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
@@ -131,7 +132,7 @@ def test_gru_is_the_originals_formula() -> None:
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_bow_is_the_sum_of_word_vectors(ragged: bool, sparse: bool) -> None:
-    module = encoder_of(encoder="bow", dim_word=None)
+    module = encoder_of(encoder="bow")
     module.embedding.sparse = sparse
     tokens, lengths = captions(5, 7, 6, ragged)
     summed = module(tokens, lengths)
@@ -143,8 +144,7 @@ def test_bow_is_the_sum_of_word_vectors(ragged: bool, sparse: bool) -> None:
 
 
 def test_single_precision_is_close_to_torch() -> None:
-    config = ModelConfig.from_dict({"encoder": "gru", "dim": 64, "dim_word": 32})
-    module = build_sentence_encoder(config, VOCAB)
+    module = encoder_factory("gru", dim_word=32)(VOCAB, 64)
     assert isinstance(module, Recurrent)
     tokens, lengths = captions(0, 40, 12, ragged=True)
     fast = module(tokens, lengths)
@@ -154,8 +154,7 @@ def test_single_precision_is_close_to_torch() -> None:
 
 @pytest.mark.parametrize("encoder", ["gru", "lstm"])
 def test_half_precision_runs_through_torch(encoder: str) -> None:
-    config = ModelConfig.from_dict({"encoder": encoder, "dim": 16, "dim_word": 8})
-    module = build_sentence_encoder(config, VOCAB)
+    module = encoder_factory(encoder, dim_word=8)(VOCAB, 16)
     tokens, lengths = captions(0, 6, 5, ragged=True)
     with torch.autocast("cpu", torch.bfloat16):
         half = module(tokens, lengths)
@@ -175,8 +174,7 @@ def test_sparse_gradients_hold_each_word_that_occurs_once() -> None:
 @pytest.mark.parametrize("encoder", ["bow", "gru", "transformer"])
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention", "gpo"])
 def test_padding_changes_nothing(encoder: str, pooling: str) -> None:
-    word = None if encoder == "bow" else 4
-    module = encoder_of(encoder=encoder, pooling=pooling, dim_word=word).eval()
+    module = encoder_of(encoder=encoder, pooling=pooling).eval()
     tokens, lengths = captions(7, 5, 6, ragged=True)
     assert lengths is not None
     together = module(tokens, lengths)
@@ -225,13 +223,31 @@ def test_encoders_learn_nothing_for_padding() -> None:
 
 @pytest.mark.parametrize("encoder", ["bow", "gru", "lstm", "transformer"])
 def test_no_captions(encoder: str) -> None:
-    module = encoder_of(encoder=encoder, dim_word=None)
+    module = encoder_of(encoder=encoder)
     tokens = torch.zeros(0, 1, dtype=torch.int64)
     assert module(tokens).shape == (0, 6)
     assert module(tokens, torch.zeros(0, dtype=torch.int64)).shape == (0, 6)
 
 
 def test_the_pooling_of_an_encoder_is_its_own_unless_named() -> None:
-    config = ModelConfig.from_dict({"encoder": "bow"})
-    assert config.sentence_pooling == "sum"
-    assert replace(config, pooling="max").sentence_pooling == "max"
+    assert encoder_of(encoder="bow").pooling.sums
+    assert encoder_of(encoder="gru").pooling.takes_last
+    assert not encoder_of(encoder="bow", pooling="max").pooling.sums
+
+
+def test_sizes_follow_from_the_encoder() -> None:
+    assert encoder_factory("bow")(VOCAB, 7).embedding.embedding_dim == 7
+    assert encoder_factory("gru")(VOCAB, 7).embedding.embedding_dim == 300
+
+
+def test_torchs_start_needs_its_second_bias() -> None:
+    with pytest.raises(UserError, match="recurrent_bias=true"):
+        encoder_of(encoder="gru", init="torch")
+    torch.manual_seed(0)
+    reference = nn.GRU(4, 6)
+    module = encoder_of(encoder="gru", init="torch", recurrent_bias=True)
+    drawn = [weight.abs().max() for weight in module.recurrence.parameters()]
+    assert all(0.3 < largest <= 6**-0.5 for largest in drawn)  # uniform in +-1/sqrt(H), as torch's
+    assert [w.shape for w in module.recurrence.parameters()] == [
+        w.shape for w in reference.parameters()
+    ]

@@ -11,9 +11,11 @@ import torch
 
 from vse_exp.errors import UserError
 from vse_exp.models import word_vectors
-from vse_exp.models.config import ModelConfig
+from vse_exp.models.bow import BagOfWords
+from vse_exp.models.rnn import GRU
 from vse_exp.models.word_vectors import fill_word_vectors, vector_size
 from vse_exp.models.words import WordEmbedding
+from vse_exp.text.vocabulary import Vocabulary
 
 WORDS = ["dog", "Paris", "café", "xyzzy"]
 LINES = ["the 1 2 3", "dog 4 5 6", "paris 7 8 9", "café -1 .5 1e-1", "dog 0 0 0", ". . . 1 2 3"]
@@ -60,7 +62,7 @@ def test_a_word_in_its_own_case_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["dog 1 2", "cat 1 2"], "have 2 values and model.dim_word=3"),
+        (["dog 1 2", "cat 1 2"], "have 2 values and model.encoder.dim_word=3"),
         (["the 1 2 3", "dog 1 2"], "line 2 does not hold 3 numbers"),
         (["the 1 2 3", "dog 1 x 2"], "line 2 does not hold 3 numbers"),
         (["the 1 2 3"], "None of the 4 words"),
@@ -81,14 +83,13 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 def test_the_size_of_word_vectors_follows_from_the_file(tmp_path: Path) -> None:
     path = str(write(tmp_path / "vectors.txt", LINES))
-    assert ModelConfig.from_dict({"encoder": "gru", "word_vectors": path}).dim_word == 3
-    assert ModelConfig.from_dict({"encoder": "bow", "dim": 3, "word_vectors": path}).dim_word == 3
-    with pytest.raises(UserError, match=r"set model\.dim=3"):
-        ModelConfig.from_dict({"encoder": "bow", "dim": 4, "word_vectors": path})
+    assert GRU.complete({"dim_word": None, "word_vectors": path})["dim_word"] == 3
+    words = Vocabulary(["dog", "cat"])
+    bow = BagOfWords(len(words), 3, word_vectors=path)
+    bow.start(words.encode([]), words, tmp_path)
+    with pytest.raises(UserError, match=r"set model\.dim to that"):
+        BagOfWords(len(words), 4, word_vectors=path).start(words.encode([]), words, tmp_path)
 
 
-def test_a_saved_config_does_not_need_the_file() -> None:
-    values = {"encoder": "gru", "dim_word": 3, "word_vectors": "/gone.txt"}
-    assert ModelConfig.from_dict(values).dim_word == 3
-    values = {"encoder": "bow", "dim": 3, "dim_word": 3, "word_vectors": "/gone.txt"}
-    assert ModelConfig.from_dict(values).dim_word == 3
+def test_an_encoder_of_a_checkpoint_does_not_need_the_file() -> None:
+    assert GRU(5, 4, dim_word=3, word_vectors="/gone.txt").embedding.embedding_dim == 3

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from conftest import random_captions, random_features
+from small_models import small_model
 from vse_exp.errors import UserError
 from vse_exp.evaluation.neighbours import best_images
 from vse_exp.images.features import ImageFeatures
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval import build as building
 from vse_exp.retrieval import (
@@ -24,6 +25,7 @@ from vse_exp.retrieval import (
     retrieve_images,
 )
 from vse_exp.retrieval.ann import AnnOptions
+from vse_exp.similarity import Order
 from vse_exp.text.vocabulary import Vocabulary
 
 CAPTIONS = [*random_captions(29), "a caption with <script>alert(1)</script> & more"]
@@ -31,14 +33,13 @@ FEATURES = random_features(10)
 NAMES = [f"dir/{i} é.jpg" for i in range(10)]
 
 
-def small_model(**values: object) -> VSE:
-    config = ModelConfig.from_dict({"encoder": "bow", "dim": 8, "dim_image": 12, **values})
-    return VSE(config, Vocabulary.build(CAPTIONS)).eval()
+def model_of(**keys: Any) -> VSE:
+    return small_model(Vocabulary.build(CAPTIONS), **keys).eval()
 
 
 @pytest.fixture(scope="module")
 def model() -> VSE:
-    return small_model()
+    return model_of()
 
 
 def test_a_folder_holds_what_memory_holds(model: VSE, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_finds_the_best_in_all_four_directions(model: VSE) -> None:
 
 
 def test_order_embeddings_are_searched_by_their_violation() -> None:
-    model = small_model(similarity="order", absolute=True)
+    model = model_of(similarity=Order(), absolute=True)
     gallery = build_gallery(model, images=FEATURES, captions=CAPTIONS)
     images, captions = model.encode_images(FEATURES), model.encode_sentences(CAPTIONS)
     scores, items = best_images(images, captions[:2], 3, "order")
@@ -107,7 +108,7 @@ def test_order_embeddings_are_searched_by_their_violation() -> None:
 
 def test_another_model_is_refused(model: VSE, tmp_path: Path) -> None:
     build_gallery(model, tmp_path / "gallery", images=FEATURES)
-    other = small_model()
+    other = model_of()
     assert model_fingerprint(other) != model_fingerprint(model)
     with pytest.raises(UserError, match=f"another model .*{model_fingerprint(other)[:12]}"):
         open_gallery(tmp_path / "gallery", other)

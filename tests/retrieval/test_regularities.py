@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from small_models import small_model
 from vse_exp.errors import UserError
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.regularities import regularities
 from vse_exp.text.vocabulary import Vocabulary
@@ -19,8 +19,7 @@ GALLERY = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)
 @pytest.fixture
 def model() -> VSE:
     """`day` points along x, `night` along y, and an image is its features."""
-    config = ModelConfig.from_dict({"encoder": "bow", "dim": 2, "dim_image": 2})
-    model = VSE(config, Vocabulary(["day", "night"]))
+    model = small_model(Vocabulary(["day", "night"]), 2, dim=2)
     with torch.no_grad():
         table = model.sentence_encoder.get_parameter("embedding.weight")
         table.copy_(torch.tensor([[0.0, 0], [0, 0], [0, 0], [2, 0], [0, 3]]))

@@ -110,8 +110,9 @@ def test_nothing_is_lost() -> None:
 
 
 def test_captions_of_vsepp_are_cut_so() -> None:
+    from vse_exp.text.tokenizers import Treebank
     from vse_exp.text.vocabulary import EOS, FIRST_WORD, UNK, Vocabulary
 
-    vocabulary = Vocabulary(["<start>", "do", "n't"], "ptb", ("<start>",))
+    vocabulary = Vocabulary(["<start>", "do", "n't"], Treebank(), ("<start>",))
     encoded = vocabulary.encode(["Don't stop"])
     assert encoded.tokens.tolist() == [FIRST_WORD, FIRST_WORD + 1, FIRST_WORD + 2, UNK, EOS]

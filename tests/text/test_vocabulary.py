@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
+from vse_exp.text.tokenizers import Split, Stems, Words
 from vse_exp.text.vocabulary import EOS, PAD, UNK, Vocabulary
 
 
 def test_split_keeps_case_and_words_drops_punctuation():
     caption = "Two  girls play , in a “Café” t-shirt don't 3 ."
-    split = Vocabulary.build([caption], "split")
-    words = Vocabulary.build([caption], "words")
+    split = Vocabulary.build([caption], Split())
+    words = Vocabulary.build([caption], Words())
     assert split.tokenize(caption) == [
         "Two", "girls", "play", ",", "in", "a", "“Café”", "t-shirt", "don't", "3", "."
     ]  # fmt: skip
@@ -21,7 +22,7 @@ def test_split_keeps_case_and_words_drops_punctuation():
 
 
 def test_stems_join_the_forms_of_a_word():
-    vocabulary = Vocabulary.build(["Two dogs, running!", "a dog runs"], "stems")
+    vocabulary = Vocabulary.build(["Two dogs, running!", "a dog runs"], Stems())
     # by the published algorithm's vocabulary: dogs dog, running run
     assert vocabulary.words == ["dog", "run", "two", "a"]
     tokens, _ = vocabulary.encode(["The dog ran; DOGS run"]).batch(torch.arange(1).numpy())
@@ -30,7 +31,7 @@ def test_stems_join_the_forms_of_a_word():
 
 
 def test_ids_by_frequency_ties_by_appearance():
-    vocabulary = Vocabulary.build(["b a a", "c b", "d"], "split")
+    vocabulary = Vocabulary.build(["b a a", "c b", "d"], Split())
     assert vocabulary.words == ["b", "a", "c", "d"]
     assert (PAD, EOS, UNK) == (0, 1, 2)
     tokens, lengths = vocabulary.encode(["a d", "zz b"]).batch(torch.arange(2).numpy())
@@ -40,7 +41,7 @@ def test_ids_by_frequency_ties_by_appearance():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", Words()),
     [
         ({"min_count": 2}, ["b", "a"]),
         ({"max_size": 3}, ["b", "a", "c"]),
@@ -48,11 +49,11 @@ def test_ids_by_frequency_ties_by_appearance():
     ],
 )
 def test_limits(options, words):
-    assert Vocabulary.build(["b a a", "c b", "d"], "split", **options).words == words
+    assert Vocabulary.build(["b a a", "c b", "d"], Split(), **options).words == words
 
 
 def test_padding_empty_captions_and_prefix():
-    vocabulary = Vocabulary(["<start>", "dog"], "split", prefix=("<start>",))
+    vocabulary = Vocabulary(["<start>", "dog"], Split(), prefix=("<start>",))
     encoded = vocabulary.encode(["", "dog dog"])
     assert encoded.lengths.tolist() == [2, 4]
     tokens, lengths = encoded.batch(torch.tensor([0, 1]).numpy())
@@ -61,8 +62,21 @@ def test_padding_empty_captions_and_prefix():
     assert lengths.tolist() == [2, 4]
 
 
-def test_round_trip_and_unknown_tokenization():
-    vocabulary = Vocabulary(["a", "b"], "words", prefix=("x",))
-    assert Vocabulary.from_dict(vocabulary.to_dict()) == vocabulary
-    with pytest.raises(UserError, match=r"Unknown tokenization 'bpe'.*words, split|split, words"):
-        Vocabulary.build(["a"], "bpe")
+def test_round_trip_and_unknown_tokenizers():
+    vocabulary = Vocabulary(["x", "a", "b"], Stems(language="german"), prefix=("x",))
+    again = Vocabulary.from_dict(vocabulary.to_dict(), trust=[])
+    assert again.to_dict() == vocabulary.to_dict()
+    assert (
+        again.encode(["Katzen a"]).tokens.tolist()
+        == vocabulary.encode(["Katzen a"]).tokens.tolist()
+    )
+    with pytest.raises(UserError, match="The file asks for evil"):
+        Vocabulary.from_dict({**vocabulary.to_dict(), "tokenizer": {"_target_": "evil.B"}}, [])
+    with pytest.raises(UserError, match="no stemmer for language=klingon"):
+        Stems(language="klingon")
+
+
+def test_prefix_words_come_first():
+    vocabulary = Vocabulary.build(["dog cat dog"], Split(), prefix=["<start>"])
+    assert vocabulary.words == ["<start>", "dog", "cat"]
+    assert vocabulary.encode(["cat"]).tokens.tolist() == [3, 5, EOS]

@@ -114,8 +114,8 @@ def test_a_training_on_two_processes(tiny, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",
              f"paths.data_dir={tiny}", f"paths.run_dir={tmp_path / name}", "model.encoder=gru",
-             "model.dim=8", "model.word_dropout=0", "model.image_dropout=0",
-             "model.mlp_dropout=0", "valid_freq=5", "max_epochs=2",
+             "model.dim=8", "model.encoder.word_dropout=0", "model.image_encoder.dropout=0",
+             "model.image_encoder.hidden_dropout=0", "valid_freq=5", "max_epochs=2",
              "trainer.accelerator=cpu", *options],
             capture_output=True,
             text=True,

@@ -12,19 +12,17 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 
 from conftest import WORDS, configuration, random_captions, random_features
+from small_models import small_model
 from vse_exp.data.loading import PairBatch
 from vse_exp.errors import UserError
 from vse_exp.losses import InfoNCELoss, encode_in_chunks
-from vse_exp.models.compiling import compile_parts
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.vse import VSE
-from vse_exp.text.subwords import SubwordVocabulary
 from vse_exp.text.vocabulary import Vocabulary
+from vse_exp.training.building import compile_parts
 from vse_exp.training.fit import train
 from vse_exp.training.module import RetrievalModule
 
 
-def batch_of(vocabulary: Vocabulary | SubwordVocabulary, count: int = 10) -> PairBatch:
+def batch_of(vocabulary: Vocabulary, count: int = 10) -> PairBatch:
     tokens, lengths = vocabulary.encode(random_captions(count)).batch(np.arange(count))
     rows = torch.arange(count)
     return PairBatch(tokens, lengths, torch.from_numpy(random_features(count)), rows, rows)
@@ -32,12 +30,12 @@ def batch_of(vocabulary: Vocabulary | SubwordVocabulary, count: int = 10) -> Pai
 
 def module_of(encoder: str = "bow", fused: bool = True, **options) -> RetrievalModule:
     torch.manual_seed(0)
-    dropped = {"word_dropout": 0.3, "dropout": 0.2, "image_dropout": 0.3, "mlp_dropout": 0.5}
-    if options.pop("plain", False):
-        dropped = {}
-    values = {"encoder": encoder, "dim": 8, "dim_image": 12, "image_encoder": "mlp", **dropped}
-    vocabulary = Vocabulary.build([" ".join(WORDS)])
-    model = VSE(ModelConfig.from_dict(values), vocabulary)
+    text: dict[str, object] = {"name": encoder}
+    images: dict[str, object] = {"name": "mlp"}
+    if not options.pop("plain", False):
+        text |= {"word_dropout": 0.3, "dropout": 0.2}
+        images |= {"dropout": 0.3, "hidden_dropout": 0.5}
+    model = small_model(Vocabulary.build([" ".join(WORDS)]), 12, text, images)
     torch.nn.init.normal_(model.get_parameter("image_encoder.mlp.3.weight"), std=0.1)
     return RetrievalModule(
         model,

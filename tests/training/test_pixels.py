@@ -18,15 +18,15 @@ from commands import run_command
 from conftest import random_captions
 from vse_exp import evaluate, index, report, retrieve
 from vse_exp.cli import config_dir
+from vse_exp.compat.loading import load_model
 from vse_exp.data.scenes import write_pictures
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.models.backbone import build_trunk
-from vse_exp.models.checkpoint import load_model
 from vse_exp.training.fit import train
 from vse_exp.training.interruption import SaveOnSignal
 
 SCENES = ["data.scenes.n_train=12", "data.scenes.n_dev=4", "data.scenes.n_test=4"]
-SMALL = ["model.backbone_transform={size: 32}", "model.dim=8", "model.mlp_hidden=8"]
+SMALL = ["model.image_encoder.transform={size: 32}", "model.dim=8", "model.image_encoder.hidden=8"]
 SMALL += ["data.batch_size=30", "valid_freq=3", "max_epochs=2", "progress=false"]
 
 
@@ -57,8 +57,8 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(("epochs", "learned"), [(1, False), (2, True)])
 def test_a_frozen_backbone_learns_from_its_epoch_on(tmp_path, epochs, learned):
-    train(config(tmp_path, "model.unfreeze_epoch=1", f"max_epochs={epochs}", "ema=0.9",
-                 "optimizer.weight_decay=0.1", "decay_c=0.01",
+    train(config(tmp_path, "model.image_encoder.unfreeze_epoch=1", f"max_epochs={epochs}",
+                 "ema=0.9", "optimizer.weight_decay=0.1", "decay_c=0.01",
                  "lr_scales={image_encoder.backbone: 0.5}"))  # fmt: skip
     found = weights(tmp_path / "checkpoints" / "last.ckpt")
     start = build_trunk("small_cnn", transform={"size": 32}, seed=1).module.state_dict()
@@ -67,7 +67,11 @@ def test_a_frozen_backbone_learns_from_its_epoch_on(tmp_path, epochs, learned):
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch):
-    options = ["model.unfreeze_epoch=1", "data.augmentation.colour=0.2", "valid_freq=2"]
+    options = [
+        "model.image_encoder.unfreeze_epoch=1",
+        "data.augmentation.colour=0.2",
+        "valid_freq=2",
+    ]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(config(whole, *options))
     receive = SaveOnSignal.on_train_batch_end
@@ -105,9 +109,10 @@ def test_a_checkpoint_needs_no_weights_file(tmp_path):
     data += [f"data.pictures={tmp_path / 'pictures'}"]
     with pytest.raises(UserError, match=r"takes image features, .* model\.image_encoder=backbone"):
         train(config(tmp_path / "run", "model.image_encoder=mlp", data=data))
-    train(config(tmp_path / "run", "model.backbone=shufflenet_v2_x0_5", "resume=never",
-                 f"model.backbone_weights={tmp_path / 'start.pth'}", "model.unfreeze_epoch=null",
-                 "model.center_images=true", data=data))  # fmt: skip
+    train(config(tmp_path / "run", "model.image_encoder.backbone=shufflenet_v2_x0_5",
+                 "resume=never", f"model.image_encoder.weights={tmp_path / 'start.pth'}",
+                 "model.image_encoder.unfreeze_epoch=null",
+                 "model.image_encoder.head.center=true", data=data))  # fmt: skip
     (tmp_path / "start.pth").unlink()
     model = load_model(tmp_path / "run" / "checkpoints" / "best.ckpt")
     for key, value in start.state_dict().items():

@@ -7,7 +7,7 @@ import re
 import shlex
 
 from test_cli import SHORT, call
-from vse_exp.models.checkpoint import load_model
+from vse_exp.compat.loading import load_model
 from vse_exp.runs.board import Board
 from vse_exp.runs.folder import RunFolder
 from vse_exp.train import main as train_main

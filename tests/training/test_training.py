@@ -13,9 +13,9 @@ import torch
 from omegaconf import OmegaConf
 
 from conftest import configuration
+from vse_exp.compat.loading import load_model
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import read_ranks
-from vse_exp.models.checkpoint import load_model
 from vse_exp.training import fit as training
 from vse_exp.training.fit import train
 from vse_exp.training.interruption import SaveOnSignal
@@ -98,8 +98,6 @@ def test_patience_stops(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.encoder=rnn", r"Unknown model.encoder=rnn: choose one of bow, gru, lstm"),
-        ("model.dim_image=7", r"model.dim_image=7, and the image features have 12"),
         ("resume=nowhere.ckpt", r"No checkpoint nowhere.ckpt"),
         ("data.name=missing", r"No train split of data set 'missing'"),
         ("data.order=sorted", r"Unknown data.order 'sorted'"),
@@ -111,8 +109,9 @@ def test_mistakes(tiny, tmp_path, override, message):
 
 
 def test_bow_with_another_word_size(tiny, tmp_path):
-    with pytest.raises(UserError, match=r"model.dim_word=5 contradicts model.dim=8"):
-        train(configuration(tiny, tmp_path / "run", "model.encoder=bow", "model.dim_word=5"))
+    asked = ["model.encoder=bow", "model.encoder.dim_word=5"]
+    with pytest.raises(UserError, match=r"Unknown key model\.encoder\.dim_word"):
+        train(configuration(tiny, tmp_path / "run", *asked))
 
 
 def test_a_loss_that_is_not_finite_names_the_batch(tiny, tmp_path):

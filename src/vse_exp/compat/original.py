@@ -18,18 +18,18 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.parts import build, part_spec
+from vse_exp.similarity import Cosine
+from vse_exp.text.tokenizers import Split
 from vse_exp.text.vocabulary import FIRST_WORD, Vocabulary
 from vse_exp.unpickling import load_data, utf8
 
 log = logging.getLogger(__name__)
 
 SIZES = ("n_words", "dim", "dim_word", "dim_image")
-UNKNOWN_KEYS = (
-    "num_layers", "bidirectional", "image_encoder", "similarity", "absolute", "unit_images"
-)  # fmt: skip
-"""Keys of ours that it does not have."""
+ENCODERS = {"bow": "vse_exp.models.bow.BagOfWords", "gru": "vse_exp.models.rnn.GRU"}
+IMAGE_ENCODER = "vse_exp.models.feature_encoders.LinearImageEncoder"
 EMBEDDING = "sentence_encoder.embedding.weight"
 RECURRENCE = "sentence_encoder.recurrence."
 IMAGE = "image_encoder.projection."
@@ -42,13 +42,22 @@ def load_original(path: str | os.PathLike[str]) -> VSE:
     one of the three files is missing, broken, or does not fit the others.
     """
     options = _options(f"{path}.pkl")
-    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", options["n_words"]), "split")
-    config = ModelConfig.from_dict(
-        {key: options[key] for key in ("dim", "dim_word", "dim_image", "encoder")}
-        | {"normalize_images": False}
-    )
+    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", options["n_words"]), Split())
+    encoder: dict[str, Any] = {"_target_": ENCODERS[options["encoder"]]}
+    if options["encoder"] == "gru":
+        encoder["dim_word"] = options["dim_word"]
     weights = _weights(Path(path), _shapes(options))
-    model = VSE(config, vocabulary)
+    model = build(
+        {
+            "_target_": "vse_exp.models.vse.VSE",
+            "dim": options["dim"],
+            "normalize_images": False,
+            "encoder": encoder,
+            "image_encoder": {"_target_": IMAGE_ENCODER},
+        },
+        vocabulary,
+        options["dim_image"],
+    )
     model.load_state_dict(to_state_dict(weights))
     return model
 
@@ -97,21 +106,20 @@ def write_original(model: VSE, path: str | os.PathLike[str]) -> None:
     left out of the dictionary: the original takes them for unknown too. Raises UserError for a
     model that the original cannot express.
     """
-    _check_expressible(model)
-    if model.vocabulary.tokenization != "split":
+    encoder = _expressible(model)
+    if not isinstance(model.vocabulary.tokenizer, Split):
         log.warning(
             "The original cuts captions at white space and nothing else: give it those words "
             "that model.vocabulary.tokenize(caption) makes, joined by blanks."
         )
-    config = model.config
     weights: dict[str, Any] = from_state_dict(model.state_dict())
     words = model.vocabulary.words
     options = {
         "n_words": len(words) + FIRST_WORD - 1,
-        "dim": config.dim,
-        "dim_word": config.dim_word,
-        "dim_image": config.dim_image,
-        "encoder": config.encoder,
+        "dim": model.dim,
+        "dim_word": weights["Wemb"].shape[1],
+        "dim_image": model.dim_image,
+        "encoder": encoder,
     }
     dictionary = {word: index for index, word in enumerate(words, start=2)}
     with atomic_path(path) as temporary:
@@ -124,24 +132,36 @@ def write_original(model: VSE, path: str | os.PathLike[str]) -> None:
             temporary.write_bytes(content)
 
 
-def _check_expressible(model: VSE) -> None:
-    config, plain = model.config, ModelConfig()
-    for key in UNKNOWN_KEYS:
-        if getattr(config, key) != getattr(plain, key):
-            raise UserError(
-                f"The original has no model.{key}={getattr(config, key)}: it cannot be written so."
-            )
-    own_pooling = ModelConfig(encoder=config.encoder).sentence_pooling
+def _expressible(model: VSE) -> str:
+    """The original's name of the model's encoder; UserError for what it does not have."""
+    spec = part_spec(model)
+    encoder, images = spec["encoder"], spec["image_encoder"]
+    name = {target: name for name, target in ENCODERS.items()}.get(encoder["_target_"])
+    own_pooling = "SumPooling" if name == "bow" else "LastPooling"
+    pooling = _class(encoder.get("pooling") or {"_target_": own_pooling})
     bias = model.state_dict().get(RECURRENCE + "bias_hh_l0")
     for reason, holds in {
-        f"encoder {config.encoder}": config.encoder not in ("bow", "gru"),
-        f"pooling {config.sentence_pooling}": config.sentence_pooling != own_pooling,
-        "centred or evened-out features": config.center_images or config.image_power != 1,
+        f"encoder {_class(encoder)}": name is None,
+        f"pooling {pooling}": name is not None and pooling != own_pooling,
+        "second direction": bool(encoder.get("bidirectional")),
+        "second layer": encoder.get("num_layers", 1) != 1,
+        f"image encoder {_class(images)}": images["_target_"] != IMAGE_ENCODER,
+        "centred or power-normalised features": bool(images.get("center"))
+        or images.get("power", 1) != 1,
+        f"similarity {type(model.similarity).__name__}": not isinstance(model.similarity, Cosine),
+        "absolute values of embeddings": model.absolute,
+        "images without unit norm": not model.unit_images,
         "words before each caption": bool(model.vocabulary.prefix),
-        "a second bias in the recurrence": bias is not None and bool(bias[2 * config.dim :].any()),
+        "a second bias in the recurrence": bias is not None and bool(bias[2 * model.dim :].any()),
     }.items():
         if holds:
             raise UserError(f"The original has no {reason}: the model cannot be written so.")
+    assert name is not None
+    return name
+
+
+def _class(node: Mapping[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
 
 
 def _options(path: str) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.vse import VSE
+from vse_exp.parts import build
+from vse_exp.text.tokenizers import Treebank
 from vse_exp.text.vocabulary import Vocabulary
 from vse_exp.unpickling import Holder, load_data, load_torch, utf8
 
@@ -59,27 +60,38 @@ def load_vsepp(
         [torch.zeros_like(table[:1]), table[ours], table[len(MARKS) :]]
     )
     normalized = not options["no_imgnorm"]
-    config = ModelConfig.from_dict(
+    model = build(
         {
-            "encoder": "gru",
+            "_target_": "vse_exp.models.vse.VSE",
             "dim": weights["rnn.weight_hh_l0"].shape[1],
-            "dim_word": table.shape[1],
-            "dim_image": weights["fc.weight"].shape[1],
-            "num_layers": options["num_layers"],
-            "recurrent_bias": True,
             "normalize_images": normalized,
             "unit_images": normalized,
-            "similarity": options["measure"],
+            "similarity": {"_target_": _similarity(options["measure"], path)},
             "absolute": options["use_abs"],
-        }
+            "encoder": {
+                "_target_": "vse_exp.models.rnn.GRU",
+                "dim_word": table.shape[1],
+                "num_layers": options["num_layers"],
+                "recurrent_bias": True,
+            },
+            "image_encoder": {"_target_": "vse_exp.models.feature_encoders.LinearImageEncoder"},
+        },
+        Vocabulary(words, Treebank(), ("<start>",)),
+        weights["fc.weight"].shape[1],
     )
-    model = VSE(config, Vocabulary(words, "ptb", ("<start>",)))
     try:
         model.load_state_dict({_our_name(name): weight for name, weight in weights.items()})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"The weights in {path} do not fit its options: {reason}") from error
     return model
+
+
+def _similarity(measure: str, path: Path) -> str:
+    known = {"cosine": "vse_exp.similarity.Cosine", "order": "vse_exp.similarity.Order"}
+    if measure not in known:
+        raise UserError(f"{path} has measure={measure}, and VSE++ has {', '.join(known)}.")
+    return known[measure]
 
 
 def _our_name(name: str) -> str:

@@ -25,7 +25,7 @@ from vse_exp.errors import UserError
 from vse_exp.images.augmentation import Augmentation
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.provenance import require_compatible
-from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.parts import build
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 log = logging.getLogger(__name__)
@@ -45,14 +45,14 @@ class RetrievalDataModule(LightningDataModule):
         self,
         config: Mapping[str, Any],
         seed: int = 0,
-        vocabulary: Vocabulary | SubwordVocabulary | None = None,
+        vocabulary: Vocabulary | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
         self._vocabulary = vocabulary
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._splits: dict[str, Split] = {}
         self._tokenized: dict[str, TokenizedCaptions] = {}
         self._train_loader: ResumableLoader | None = None
@@ -71,7 +71,7 @@ class RetrievalDataModule(LightningDataModule):
     def split(self, name: str) -> Split:
         """The split `name`, read at its first use."""
         if name not in self._splits:
-            split = load_split_from_config(self.config, name, self._preprocessing)
+            split = load_split_from_config(self.config, name, self.preprocessing)
             if not (split.unit_norm or self.config["normalize_features"]):
                 log.warning(
                     "%s: the feature rows do not have unit norm; data.normalize_features=true "
@@ -94,12 +94,13 @@ class RetrievalDataModule(LightningDataModule):
         return self.split("train").provenance
 
     @property
-    def vocabulary(self) -> Vocabulary | SubwordVocabulary:
+    def vocabulary(self) -> Vocabulary:
         if self._vocabulary is None:
             options = dict(self.config["vocabulary"])
             splits = [self.split(name) for name in options.pop("splits")]
             captions = [caption for split in splits for caption in split.captions]
-            self._vocabulary = Vocabulary.build(captions, **options)
+            tokenizer = build(options.pop("tokenizer"), where="data.vocabulary.tokenizer")
+            self._vocabulary = Vocabulary.build(captions, tokenizer, **options)
         return self._vocabulary
 
     def tokenized(self, name: str) -> TokenizedCaptions:

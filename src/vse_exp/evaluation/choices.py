@@ -16,6 +16,7 @@ from vse_exp.evaluation.judgements import pair_scores
 from vse_exp.evaluation.perturbations import PERTURBATIONS, perturb
 from vse_exp.evaluation.statistics import bootstrap_mean
 from vse_exp.files import parse_json, read_json, read_lines
+from vse_exp.similarity import SimilarityLike
 
 Encode = Callable[[list[str]], np.ndarray]
 TIE = 1e-5
@@ -50,7 +51,7 @@ def order_tests(
     texts: Sequence[str],
     caption_image: np.ndarray,
     encode: Encode,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
     seed: int = 0,
 ) -> dict[str, Choice]:
     """Each caption against itself perturbed, by perturbation; `encode` gives captions' vectors."""
@@ -116,7 +117,10 @@ def _question(
 
 
 def answer_questions(
-    questions: Sequence[Question], images: np.ndarray, encode: Encode, similarity: str = "cosine"
+    questions: Sequence[Question],
+    images: np.ndarray,
+    encode: Encode,
+    similarity: SimilarityLike = "cosine",
 ) -> dict[str, Choice]:
     """`choices`: the right caption above all wrong ones; and, of two images and two captions,
     `text`, `image` and `group` (Thrush et al. 2022, eq. 1 to 3)."""

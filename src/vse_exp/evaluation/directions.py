@@ -11,13 +11,14 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.metrics import STANDARD
 from vse_exp.evaluation.ranks import retrieval_ranks
 from vse_exp.evaluation.rows import as_map, as_rows
+from vse_exp.similarity import SimilarityLike
 
 CAPTIONS_PER_IMAGE = 5
 """What repeated rows of the original's data sets mean, before other sizes are tried."""
 
 
 def i2t(
-    images: Any, captions: Any, caption_image: Any = None, similarity: str = "cosine"
+    images: Any, captions: Any, caption_image: Any = None, similarity: SimilarityLike = "cosine"
 ) -> tuple[float, float, float, float, float]:
     """Image annotation: `(r1, r5, r10, medr, meanr)` of ranking captions for each image.
 
@@ -29,14 +30,14 @@ def i2t(
 
 
 def t2i(
-    images: Any, captions: Any, caption_image: Any = None, similarity: str = "cosine"
+    images: Any, captions: Any, caption_image: Any = None, similarity: SimilarityLike = "cosine"
 ) -> tuple[float, float, float, float, float]:
     """Image search: `(r1, r5, r10, medr, meanr)` of ranking images for each caption; see i2t."""
     return _summary(_ranks(images, captions, caption_image, similarity)[1])
 
 
 def _ranks(
-    images: Any, captions: Any, caption_image: Any, similarity: str
+    images: Any, captions: Any, caption_image: Any, similarity: SimilarityLike
 ) -> tuple[Tensor, Tensor]:
     images, captions = as_rows(images, "images"), as_rows(captions, "captions")
     if caption_image is None:

@@ -24,6 +24,7 @@ from vse_exp.evaluation.metrics import RECALLS
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import read_lines
+from vse_exp.similarity import SimilarityLike
 
 NAMES = {
     "eccv_r1": "eccv_{}R@1",
@@ -38,7 +39,7 @@ def eccv_metrics(
     captions: Tensor | np.ndarray,
     image_ids: Sequence[int] | np.ndarray,
     caption_ids: Sequence[int] | np.ndarray,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
 ) -> dict[str, float]:
     """`eccv_aR@1`, `eccv_aR-Precision`, `eccv_amAP@R`, `cxc_aR@1` … and those of search (`s`).
 

@@ -52,7 +52,7 @@ def embed_files(model: VSE, config: Mapping[str, Any]) -> int:
             lines = _lines(file, config["captions"])
             blocks = iter(lambda: list(islice(lines, size)), [])
             vectors = (model.encode_sentences(block, batch_size=batch) for block in blocks)
-            return _write(config["output"], model.config.dim, count, vectors, "captions")
+            return _write(config["output"], model.dim, count, vectors, "captions")
     path = Path(config["features"])
     paths = [path] if path.suffix == ".npy" else _listed(path)
     for each in paths:
@@ -61,7 +61,7 @@ def embed_files(model: VSE, config: Mapping[str, Any]) -> int:
     count = sum(len(open_features(each, single=True)) for each in paths)
     features = _feature_blocks(paths, size, config["normalize_features"])
     vectors = (model.encode_images(block, batch_size=batch) for block in features)
-    return _write(config["output"], model.config.dim, count, vectors, "images")
+    return _write(config["output"], model.dim, count, vectors, "images")
 
 
 def _open_captions(name: str) -> IO[bytes]:

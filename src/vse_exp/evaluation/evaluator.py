@@ -15,6 +15,8 @@ from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.images.provenance import require_compatible
 from vse_exp.models.vse import VSE
+from vse_exp.parts import part_spec
+from vse_exp.similarity import Similarity
 
 
 def evaluate_model(
@@ -63,14 +65,14 @@ def embed_bank(models: Sequence[VSE], split: Split, name: str) -> Bank:
     return Bank(name, as_rows(images, "images"), as_rows(captions, "captions"))
 
 
-def common_similarity(models: Sequence[VSE]) -> str:
+def common_similarity(models: Sequence[VSE]) -> Similarity:
     """The similarity that all models were trained for; UserError where they differ."""
-    similarities = {model.config.similarity for model in models}
-    if len(similarities) != 1:
-        raise UserError(
-            f"Models of similarities {' and '.join(sorted(similarities))} cannot be joined."
-        )
-    return similarities.pop()
+    first, *others = (model.similarity for model in models)
+    for other in others:
+        if part_spec(other) != part_spec(first):
+            names = " and ".join(type(one).__name__ for one in (first, other))
+            raise UserError(f"Models of similarities {names} cannot be joined.")
+    return first
 
 
 def evalrank(

@@ -20,7 +20,7 @@ from vse_exp.evaluation.ranks import exact_pairs
 from vse_exp.evaluation.relevance import Ids
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import read_lines
-from vse_exp.similarity import find_similarity
+from vse_exp.similarity import SimilarityLike, find_similarity
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def agreement(
     judgements: Judgements,
     images: Tensor | np.ndarray,
     captions: Tensor | np.ndarray,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
     n_resamples: int = 1000,
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """`expert_tau_c`, `expert_tau_b`, `expert_spearman` (or `crowd_…`) in percent, and their 95 %
@@ -128,7 +128,7 @@ def pair_scores(
     captions: Tensor | np.ndarray,
     image: np.ndarray,
     caption: np.ndarray,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
 ) -> np.ndarray:
     """Float64 scores (n,) of chosen rows of the images with chosen rows of the captions."""
     images, captions = as_rows(images, "images"), as_rows(captions, "captions")

@@ -10,14 +10,18 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.evaluation.topk import TopK
-from vse_exp.similarity import find_similarity
+from vse_exp.similarity import SimilarityLike, find_similarity
 
 Rows = Tensor | np.ndarray
 
 
 @torch.no_grad()
 def best_captions(
-    images: Rows, captions: Rows, k: int, similarity: str = "cosine", task: str | None = None
+    images: Rows,
+    captions: Rows,
+    k: int,
+    similarity: SimilarityLike = "cosine",
+    task: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """For each image the `k` best captions: float32 scores (n_images, k), int64 rows (n_images, k).
 
@@ -32,7 +36,11 @@ def best_captions(
 
 @torch.no_grad()
 def best_images(
-    images: Rows, captions: Rows, k: int, similarity: str = "cosine", task: str | None = None
+    images: Rows,
+    captions: Rows,
+    k: int,
+    similarity: SimilarityLike = "cosine",
+    task: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """For each caption the `k` best images: scores and rows (n_captions, k); see best_captions."""
     images, captions = as_rows(images, "images"), as_rows(captions, "captions")
@@ -48,7 +56,7 @@ def k_occurrence(items: Tensor, n_items: int) -> Tensor:
 
 
 def hubness(
-    images: Rows, captions: Rows, k: int = 10, similarity: str = "cosine"
+    images: Rows, captions: Rows, k: int = 10, similarity: SimilarityLike = "cosine"
 ) -> dict[str, float]:
     """Skewness of the k-occurrence, `aHubness` of captions and `sHubness` of images.
 

@@ -15,6 +15,7 @@ from vse_exp.evaluation.metrics import STANDARD, Metric, retrieval_metrics, with
 from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.evaluation.rerank import Rerank
 from vse_exp.evaluation.rows import as_map, as_rows, check_map
+from vse_exp.similarity import SimilarityLike
 
 PROTOCOLS = ("full", "folds", "first_n")
 
@@ -53,7 +54,7 @@ def evaluate_embeddings(
     caption_image: Tensor | np.ndarray,
     protocol: str = "full",
     n_images: int = 1000,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
     rerank: Rerank | None = None,
     verbose: bool = False,
     metrics: Sequence[Metric] = STANDARD,

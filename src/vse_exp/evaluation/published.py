@@ -16,6 +16,7 @@ from vse_exp.evaluation.metrics import NDCG, RECALLS, STANDARD, Metric, Recall, 
 from vse_exp.evaluation.protocols import PROTOCOLS, Evaluation, evaluate_embeddings
 from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.evaluation.rows import as_map, as_rows, check_map
+from vse_exp.similarity import SimilarityLike
 
 KARPATHY = {(1000, 5000): "Flickr8k's or Flickr30K's test set", (5000, 25010): "COCO 5K"}
 """Images and captions of the test splits of Karpathy and Fei-Fei (2015)."""
@@ -29,7 +30,7 @@ def evaluate_as(
     caption_image: Tensor | np.ndarray,
     texts: Sequence[str],
     metrics: Sequence[Metric] = STANDARD,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
     **options: Any,
 ) -> Evaluation:
     """`evaluate_embeddings` under any protocol; `texts` are the captions' words. Options that a
@@ -59,7 +60,7 @@ def karpathy(
     captions: Tensor | np.ndarray,
     caption_image: Tensor | np.ndarray,
     metrics: Sequence[Metric] = STANDARD,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
 ) -> Evaluation:
     """A test split of Karpathy and Fei-Fei (2015) as a whole; and, of COCO's, `1k_aR@1` …: the mean
     of its five folds of 1,000 images."""
@@ -89,7 +90,7 @@ def mteb(
     caption_image: Tensor | np.ndarray,
     texts: Sequence[str],
     metrics: Sequence[Metric] = STANDARD,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
 ) -> Evaluation:
     """nDCG at 10 of MTEB's image retrieval tasks: captions of the same words are one, right for all
     their images (Xiao et al. 2025, MIEB)."""

@@ -25,7 +25,7 @@ from torch import Tensor
 from vse_exp.evaluation.answers import Answers, Relevance, pair_relevance
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.rows import as_map, as_rows, check_map, row_norms
-from vse_exp.similarity import Similarity, find_similarity
+from vse_exp.similarity import Similarity, SimilarityLike, find_similarity
 
 PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
 """Elements of the rows whose pairs are scored at once in float64, by device."""
@@ -62,7 +62,7 @@ def retrieval_ranks(
     images: Tensor | np.ndarray,
     captions: Tensor | np.ndarray,
     caption_image: Tensor | np.ndarray,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
     *,
     block: tuple[int, int] | None = None,
     verbose: bool = False,
@@ -80,7 +80,7 @@ def rank_answers(
     images: Tensor | np.ndarray,
     captions: Tensor | np.ndarray,
     caption_image: Tensor | np.ndarray,
-    similarity: str = "cosine",
+    similarity: SimilarityLike = "cosine",
     *,
     relevance: tuple[Relevance, Relevance] | None = None,
     every: bool = False,

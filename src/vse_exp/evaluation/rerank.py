@@ -19,7 +19,7 @@ from vse_exp.evaluation.answers import Answers
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.ranks import rank_answers
-from vse_exp.similarity import find_similarity
+from vse_exp.similarity import SimilarityLike, find_similarity
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Rerank:
         """The method with its numbers."""
         raise NotImplementedError
 
-    def offsets(self, images: Tensor, captions: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
+    def offsets(
+        self, images: Tensor, captions: Tensor, similarity: SimilarityLike
+    ) -> tuple[Tensor, Tensor]:
         """What is added to the scores of captions (n_captions,) and of images (n_images,)."""
         raise NotImplementedError
 
@@ -55,7 +57,7 @@ class Rerank:
         images: Tensor,
         captions: Tensor,
         caption_image: Tensor,
-        similarity: str,
+        similarity: SimilarityLike,
         **options: Any,
     ) -> tuple[Answers, Answers]:
         """As `rank_answers`, after re-ranking."""
@@ -78,7 +80,9 @@ class NNN(Rerank):
     def describe(self) -> str:
         return f"nearest-neighbour normalisation (k={self.k}, alpha={self.alpha:g})"
 
-    def offsets(self, images: Tensor, captions: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
+    def offsets(
+        self, images: Tensor, captions: Tensor, similarity: SimilarityLike
+    ) -> tuple[Tensor, Tensor]:
         query_images, query_captions = self._queries(images, captions)
         of_captions, _ = best_images(query_images, captions, self.k, similarity)
         of_images, _ = best_captions(images, query_captions, self.k, similarity)
@@ -110,7 +114,9 @@ class InvertedSoftmax(Rerank):
     def describe(self) -> str:
         return f"inverted softmax (beta={self.beta:g})"
 
-    def offsets(self, images: Tensor, captions: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
+    def offsets(
+        self, images: Tensor, captions: Tensor, similarity: SimilarityLike
+    ) -> tuple[Tensor, Tensor]:
         query_images, query_captions = self._queries(images, captions)
         of_captions = _log_sums(query_images, captions, self.beta, similarity)[1]
         of_images = _log_sums(images, query_captions, self.beta, similarity)[0]
@@ -148,7 +154,7 @@ class QueryBank(InvertedSoftmax):
         images: Tensor,
         captions: Tensor,
         caption_image: Tensor,
-        similarity: str,
+        similarity: SimilarityLike,
         **options: Any,
     ) -> tuple[Answers, Answers]:
         plain = rank_answers(images, captions, caption_image, similarity, **options)
@@ -185,7 +191,7 @@ def find_rerank(name: str, bank: Bank | None = None) -> Rerank:
 
 @torch.no_grad()
 def _log_sums(
-    images: Tensor, captions: Tensor, beta: float, similarity: str
+    images: Tensor, captions: Tensor, beta: float, similarity: SimilarityLike
 ) -> tuple[Tensor, Tensor]:
     """Float64 log-sums of `exp(beta s)`: for each image over the captions, and the other way."""
     of_images = images.new_full((len(images),), -torch.inf, dtype=torch.float64)

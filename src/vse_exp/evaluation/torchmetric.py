@@ -9,6 +9,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
+from vse_exp.similarity import SimilarityLike
 
 STATES = {
     "image_rows": torch.float32,
@@ -37,7 +38,7 @@ class RetrievalMetric(Metric):
     caption_ids: list[Tensor]
     caption_images: list[Tensor]
 
-    def __init__(self, similarity: str = "cosine") -> None:
+    def __init__(self, similarity: SimilarityLike = "cosine") -> None:
         super().__init__()
         self.similarity = similarity
         for state in STATES:

@@ -1,11 +1,8 @@
-"""Contrastive losses: `loss(images, captions, image_ids)` of embeddings (B, d) to a scalar.
-
-Row i of both is a pair. Those that change during training have `set_progress(step, epoch)`.
-"""
+"""Contrastive losses, a file each; their base is in contrast.py."""
 
 from vse_exp.losses.captions import CaptionContrastLoss
 from vse_exp.losses.collapse import CollapseDetector
-from vse_exp.losses.contrast import Past, Scheduled
+from vse_exp.losses.contrast import ContrastiveLoss, Past
 from vse_exp.losses.gradient_cache import encode_in_chunks
 from vse_exp.losses.hardest import HardestHingeLoss
 from vse_exp.losses.hinge import HingeLoss
@@ -17,12 +14,12 @@ from vse_exp.losses.weighted import WeightedSum
 __all__ = [
     "CaptionContrastLoss",
     "CollapseDetector",
+    "ContrastiveLoss",
     "HardestHingeLoss",
     "HingeLoss",
     "InfoNCELoss",
     "Past",
     "QueuedLoss",
-    "Scheduled",
     "SigmoidLoss",
     "WeightedSum",
     "encode_in_chunks",

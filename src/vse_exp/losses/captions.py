@@ -1,59 +1,67 @@
-"""Captions of one image as each other's right answers (Khosla et al. 2020), beside the images."""
+"""Captions of one image as each other's positives (Khosla et al. 2020), beside the images."""
 
 from __future__ import annotations
 
 import logging
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vse_exp.losses.contrast import at_least_float32, find_score
+from vse_exp.losses.contrast import ContrastiveLoss, Past, at_least_float32
 from vse_exp.losses.infonce import LearnedScale
+from vse_exp.schema import Positive
 
 log = logging.getLogger(__name__)
 
 
-class CaptionContrastLoss(nn.Module):
-    """Mean cross-entropy of a caption's companions, the batch's other captions of its image, among
-    all other captions of the batch (eq. 2 there: the mean over several companions is outside the
-    logarithm). Captions without a companion only stand among the wrong ones.
+class CaptionContrastLoss(ContrastiveLoss):
+    """Mean cross-entropy of a caption's positives, the batch's other captions of its image, among
+    all other captions of the batch (eq. 2 there: the mean over several positives is outside the
+    logarithm). Captions without a positive only stand among the negatives.
 
     It trains the sentence encoder alone, so it is one term of a sum, in batches that hold several
     captions an image (`data.captions_together`). A batch in which none has another, as in data of
-    one caption an image, costs nothing; the first such batch of all is told in the log.
+    one caption an image, costs nothing; if the first batch of all is one, that is told in the log.
     """
 
     def __init__(
         self,
-        temperature: float = 0.05,
+        *,
+        temperature: Positive = 0.05,
         learn_temperature: bool = True,
-        min_temperature: float = 0.01,
-        max_temperature: float = 1.0,
+        min_temperature: Positive = 0.01,
+        max_temperature: Positive = 1.0,
     ) -> None:
         super().__init__()
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
-        self.similarity = find_score("cosine")
         self.told = False
 
-    def forward(self, images: Tensor, captions: Tensor, image_ids: Tensor) -> Tensor:
+    def forward(
+        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
+    ) -> Tensor:
         """Captions (B, d) of the images `image_ids` (B,); `images` is not looked at. A scalar."""
         itself = torch.eye(len(captions), dtype=torch.bool, device=captions.device)
-        companions = (image_ids[:, None] == image_ids) & ~itself
-        having = companions.any(1)
-        if not bool(having.any()):
-            if not self.told:
-                self.told = True
-                log.warning(
-                    "No two captions of a batch are of one image: loss.losses.captions has no "
-                    "effect (data.captions_together=2 brings them together where images have "
-                    "several)."
-                )
-            return 0 * (captions.sum() + self.scale())  # every parameter has a gradient
-        self.told = True  # there are companions: a batch without is no matter
+        positives = (image_ids[:, None] == image_ids) & ~itself
+        counts = positives.sum(1)
+        self._tell_once(counts)
         with torch.autocast(captions.device.type, enabled=False):
             rows = at_least_float32(captions)
-            scores = self.scale() * self.similarity(rows, rows)
-            scores = scores.masked_fill(itself, -torch.inf)[having]
-            companions = companions[having]
-            right = scores.masked_fill(~companions, 0).sum(1) / companions.sum(1)
-            return (scores.logsumexp(1) - right).mean()
+            # inner products: captions are on one side, where an order has nothing to say
+            scores = self.scale() * (rows @ rows.T)
+            # all captions, those without positives with weight zero: to pick the others out would
+            # need their number on the host
+            right = scores.masked_fill(~positives, 0).sum(1) / counts.clamp_min(1)
+            losses = scores.masked_fill(itself, torch.finfo(scores.dtype).min).logsumexp(1) - right
+            having = (counts > 0).to(losses.dtype)
+            losses = losses.masked_fill(counts == 0, 0)  # alone in its batch, a caption has none
+            return (losses * having).sum() / having.sum().clamp_min(1)
+
+    def _tell_once(self, counts: Tensor) -> None:
+        if self.told:
+            return
+        self.told = True
+        if not bool(counts.any()):
+            log.warning(
+                "No two captions of a batch are of one image: loss.losses.captions has no effect "
+                "(data.captions_together=2 brings them together where images have several)."
+            )

@@ -11,8 +11,8 @@ class CollapseDetector:
     that for `patience` updates one after the other.
     """
 
-    def __init__(self, margin: float, patience: int = 300, tolerance: float = 0.03) -> None:
-        self.plateau = 2 * margin
+    def __init__(self, plateau: float, patience: int = 300, tolerance: float = 0.03) -> None:
+        self.plateau = plateau
         self.patience = patience
         self.tolerance = tolerance
         self.updates = 0

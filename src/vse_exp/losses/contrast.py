@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vse_exp.losses.order import order_scores
-from vse_exp.similarity import find_similarity
+from vse_exp.parts import Part
+from vse_exp.similarity import Cosine, Similarity
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Images (n, d) and captions (m, d) to differentiable scores (n, m)."""
@@ -37,17 +37,33 @@ class Contrast(NamedTuple):
     """(B, N): for each caption, the scores of wrong images."""
 
 
-@runtime_checkable
-class Scheduled(Protocol):
-    """A loss that changes during training: it is told before each update how far that is."""
+class ContrastiveLoss(nn.Module, Part):
+    """`loss(images, captions, image_ids)` of embeddings (B, d), row i of both a pair, to a scalar.
+
+    A loss of one's own needs `__init__(self, *, keys…)` and `forward`; the other methods say what
+    some losses can do beside that. All processes of a training compute it of the whole batch.
+    """
+
+    similarity: Similarity = Cosine()
+
+    def use(self, similarity: Similarity) -> None:
+        """Told once before a training: how the model scores pairs."""
+        self.similarity = similarity
 
     def set_progress(self, step: int, epoch: float) -> None:
-        """`step` updates and `epoch` epochs (1.5: in the middle of the second) are done."""
+        """Told before each update: `step` updates and `epoch` epochs (1.5: in the middle of the
+        second) are done."""
 
+    @property
+    def collapsed_value(self) -> float | None:
+        """What it is an item where all embeddings have met in one point and it cannot move; None
+        where that does not happen."""
+        return None
 
-def find_score(similarity: str) -> Score:
-    """The differentiable scores of a similarity by name; UserError lists those that exist."""
-    return order_scores if similarity == "order" else find_similarity(similarity)
+    def forward(
+        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
+    ) -> Tensor:
+        raise NotImplementedError
 
 
 def contrast(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import Past, contrast, find_score
-from vse_exp.losses.hinge import check_margin, sum_of_hinges
+from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
+from vse_exp.losses.hinge import sum_of_hinges
+from vse_exp.schema import Margin, NonNegative, Size
 
 
-class HardestHingeLoss(nn.Module):
+class HardestHingeLoss(ContrastiveLoss):
     """Sum over the pairs of the hinge of the hardest wrong caption and of the hardest wrong image.
 
     From the first update on this collapses easily (vsepp issues 18, 27): all embeddings meet in
@@ -23,29 +24,30 @@ class HardestHingeLoss(nn.Module):
 
     def __init__(
         self,
-        margin: float = 0.2,
-        warmup_epochs: float | None = None,
-        warmup_steps: int | None = None,
+        *,
+        margin: Margin = 0.2,
+        warmup_epochs: NonNegative | None = None,
+        warmup_steps: Size | None = None,
         warmup: Literal["linear", "switch"] = "linear",
         mask_same_image: bool = True,
-        similarity: str = "cosine",
     ) -> None:
         super().__init__()
         if warmup_epochs is not None and warmup_steps is not None:
             raise UserError(
                 "loss.warmup_epochs and loss.warmup_steps are both given: leave one of them null."
             )
-        if warmup not in ("linear", "switch"):
-            raise UserError(f"loss.warmup is {warmup!r}: choose linear or switch.")
-        self.margin = check_margin(margin)
+        self.margin = margin
         self.warmup_epochs = warmup_epochs
         self.warmup_steps = warmup_steps
         self.warmup = warmup
         self.mask_same_image = mask_same_image
-        self.score = find_score(similarity)
         self.weight = 1.0
         """Of the hardest negatives; the sum over all has the rest."""
         self.set_progress(0, 0.0)
+
+    @property
+    def collapsed_value(self) -> float | None:
+        return 2 * self.margin
 
     def set_progress(self, step: int, epoch: float) -> None:
         """Set the weight of the hardest negatives after `step` updates and `epoch` epochs."""
@@ -65,7 +67,7 @@ class HardestHingeLoss(nn.Module):
         past: Past | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
+        scores = contrast(self.similarity, images, captions, image_ids, self.mask_same_image, past)
         if self.weight == 0:
             return sum_of_hinges(scores, self.margin)
         bar = scores.right - self.margin

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from vse_exp.errors import UserError
-from vse_exp.losses.contrast import Contrast, Past, contrast, find_score
+from vse_exp.losses.contrast import Contrast, ContrastiveLoss, Past, contrast
 from vse_exp.losses.sampling import RandomNegatives
-
-
-def check_margin(margin: float) -> float:
-    """The margin, which must lie in (0, 1]; else UserError."""
-    if not 0 < margin <= 1:
-        raise UserError(f"loss.margin is {margin}, and must lie in (0, 1].")
-    return margin
+from vse_exp.schema import Margin, Size
 
 
 def sum_of_hinges(scores: Contrast, margin: float) -> Tensor:
@@ -22,26 +15,25 @@ def sum_of_hinges(scores: Contrast, margin: float) -> Tensor:
     return (scores.captions - bar).relu().sum() + (scores.images - bar).relu().sum()
 
 
-class HingeLoss(nn.Module):
+class HingeLoss(ContrastiveLoss):
     """Sum over all negatives, in both directions, of `max(0, margin - right + wrong)`.
 
     `ncon` draws that many random negatives a pair and direction instead of all others, by its own
     generator that starts from `seed`; `mask_same_image` keeps captions of one image from being
-    negatives of each other; `similarity` is cosine or order.
+    negatives of each other.
     """
 
     def __init__(
         self,
-        margin: float = 0.2,
-        ncon: int | None = None,
+        *,
+        margin: Margin = 0.2,
+        ncon: Size | None = None,
         mask_same_image: bool = True,
-        similarity: str = "cosine",
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.margin = check_margin(margin)
+        self.margin = margin
         self.mask_same_image = mask_same_image
-        self.score = find_score(similarity)
         self.sample = None if ncon is None else RandomNegatives(ncon, seed)
 
     def forward(
@@ -52,7 +44,7 @@ class HingeLoss(nn.Module):
         past: Past | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
+        scores = contrast(self.similarity, images, captions, image_ids, self.mask_same_image, past)
         if self.sample is not None:
             scores = self.sample(scores)
         return sum_of_hinges(scores, self.margin)

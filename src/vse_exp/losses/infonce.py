@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import Past, contrast, find_score
+from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
+from vse_exp.schema import Positive, Share
 
 
 class LearnedScale(nn.Module):
@@ -31,7 +32,7 @@ class LearnedScale(nn.Module):
         return self.log_scale.exp()
 
 
-class InfoNCELoss(nn.Module):
+class InfoNCELoss(ContrastiveLoss):
     """Mean over both directions of the cross-entropy of the right one among all of the batch.
 
     Scores are divided by a temperature, learned unless `learn_temperature` is false, within its
@@ -42,21 +43,18 @@ class InfoNCELoss(nn.Module):
 
     def __init__(
         self,
-        temperature: float = 0.07,
+        *,
+        temperature: Positive = 0.05,
         learn_temperature: bool = True,
-        min_temperature: float = 0.01,
-        max_temperature: float = 1.0,
-        label_smoothing: float = 0.0,
+        min_temperature: Positive = 0.01,
+        max_temperature: Positive = 1.0,
+        label_smoothing: Share = 0.0,
         mask_same_image: bool = True,
-        similarity: str = "cosine",
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise UserError(f"loss.label_smoothing is {label_smoothing}, and must lie in [0, 1).")
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
         self.label_smoothing = label_smoothing
         self.mask_same_image = mask_same_image
-        self.similarity = find_score(similarity)
 
     def score(self, images: Tensor, captions: Tensor) -> Tensor:
         """Logits (n, m) of images (n, d) and captions (m, d)."""

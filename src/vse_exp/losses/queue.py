@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from vse_exp.errors import UserError
-from vse_exp.losses.contrast import Past, Scheduled
+from vse_exp.losses.contrast import ContrastiveLoss, Past
+from vse_exp.schema import Count, Size
+from vse_exp.similarity import Similarity
 
 
-class QueuedLoss(nn.Module):
+class QueuedLoss(ContrastiveLoss):
     """A loss whose negatives are, beside the batch, the last `size` pairs of earlier batches.
 
     Past embeddings carry no gradient and are as old as the queue is long, so it is of use where
     embeddings move slowly: it fills from the first update on, and is used from `start_step`.
     """
 
-    def __init__(self, loss: nn.Module, size: int = 2048, start_step: int = 0) -> None:
+    def __init__(self, *, loss: ContrastiveLoss, size: Size = 2048, start_step: Count = 0) -> None:
         super().__init__()
-        if size < 1:
-            raise UserError(f"loss.size, the length of the queue, is {size}: at least 1.")
         self.loss = loss
         self.size = size
         self.start_step = start_step
@@ -31,13 +30,17 @@ class QueuedLoss(nn.Module):
         # Written at the next update: until then the graph holds the rows that this would replace.
         self.pending: Past | None = None
 
+    def use(self, similarity: Similarity) -> None:
+        self.loss.use(similarity)
+
     def set_progress(self, step: int, epoch: float) -> None:
         """After `step` updates: decides whether the queue is used."""
         self.step = step
-        if isinstance(self.loss, Scheduled):
-            self.loss.set_progress(step, epoch)
+        self.loss.set_progress(step, epoch)
 
-    def forward(self, images: Tensor, captions: Tensor, image_ids: Tensor) -> Tensor:
+    def forward(
+        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
+    ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
         self._write_pending()
         if self.ring is not None:  # a loaded one may lie on another device

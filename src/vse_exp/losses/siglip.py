@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vse_exp.losses.contrast import Past, contrast, find_score
+from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
 from vse_exp.losses.infonce import LearnedScale
+from vse_exp.schema import Positive
 
 
-class SigmoidLoss(nn.Module):
+class SigmoidLoss(ContrastiveLoss):
     """Each pair (image, caption) of the batch is classified alone as right or wrong.
 
     The sum over all pairs of `-log sigmoid(±(score / temperature + bias))`, divided by the number
@@ -21,18 +22,17 @@ class SigmoidLoss(nn.Module):
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        *,
+        temperature: Positive = 0.1,
         bias: float = -10.0,
-        min_temperature: float = 0.01,
-        max_temperature: float = 1.0,
+        min_temperature: Positive = 0.01,
+        max_temperature: Positive = 1.0,
         mask_same_image: bool = True,
-        similarity: str = "cosine",
     ) -> None:
         super().__init__()
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learned=True)
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.mask_same_image = mask_same_image
-        self.similarity = find_score(similarity)
 
     def score(self, images: Tensor, captions: Tensor) -> Tensor:
         """Logits (n, m) of images (n, d) and captions (m, d)."""

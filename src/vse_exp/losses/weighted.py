@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import Past, Scheduled
+from vse_exp.losses.contrast import ContrastiveLoss, Past
+from vse_exp.similarity import Similarity
 
 
-class WeightedSum(nn.Module):
+class WeightedSum(ContrastiveLoss):
     """The sum of named losses, each times its weight: `losses={"hinge": HingeLoss(), …}`."""
 
-    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+    def __init__(self, *, losses: Mapping[str, ContrastiveLoss], weights: dict[str, float]) -> None:
         super().__init__()
         if not losses or set(losses) != set(weights):
             raise UserError(
@@ -24,11 +26,16 @@ class WeightedSum(nn.Module):
         self.losses = nn.ModuleDict(dict(losses))
         self.weights = {name: float(weights[name]) for name in losses}
 
+    def _each(self) -> Iterable[ContrastiveLoss]:
+        return cast(Iterable[ContrastiveLoss], self.losses.values())
+
+    def use(self, similarity: Similarity) -> None:
+        for loss in self._each():
+            loss.use(similarity)
+
     def set_progress(self, step: int, epoch: float) -> None:
-        """Tell those losses that have a schedule."""
-        for loss in self.losses.values():
-            if isinstance(loss, Scheduled):
-                loss.set_progress(step, epoch)
+        for loss in self._each():
+            loss.set_progress(step, epoch)
 
     def forward(
         self,
@@ -38,9 +45,8 @@ class WeightedSum(nn.Module):
         past: Past | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        extra = () if past is None else (past,)  # not every loss takes them
         parts = [
-            self.weights[name] * loss(images, captions, image_ids, *extra)
+            self.weights[name] * loss(images, captions, image_ids, past)
             for name, loss in self.losses.items()
         ]
         return torch.stack(parts).sum()

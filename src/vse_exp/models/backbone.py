@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, normalize
+from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing, normalize_pixels
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.image import ImageEncoder
+from vse_exp.models.feature_encoders import MLPImageEncoder
+from vse_exp.models.image import Blocks, ImageEncoder
+from vse_exp.models.small_cnn import SmallCNN
+from vse_exp.schema import Count
 
 SMALL_CNN = "small_cnn"
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -27,7 +28,7 @@ class Trunk(NamedTuple):
     dim: int
 
 
-class BackboneImageEncoder(nn.Module):
+class BackboneImageEncoder(ImageEncoder):
     """Pictures (B, 3, H, W), uint8 or float in 0..255, to vectors (B, dim), not normalised.
 
     The backbone's features, of unit norm as `vse_exp.extract` stores them, go through `head`, which
@@ -36,33 +37,51 @@ class BackboneImageEncoder(nn.Module):
     statistics of small batches would spoil them.
     """
 
-    head: ImageEncoder
-
     def __init__(
         self,
-        backbone: nn.Module,
-        head: ImageEncoder,
-        preprocessing: Preprocessing,
-        unfreeze_epoch: int | None = 0,
-        keep_norms: bool = False,
+        dim_image: None,
+        dim: int,
+        *,
+        head: Callable[[int, int], ImageEncoder] | None = None,
+        backbone: str = SMALL_CNN,
+        weights: str | None = None,
+        transform: dict[str, Any] | None = None,
+        unfreeze_epoch: Count | None = 0,
     ) -> None:
-        super().__init__()
-        self.backbone = backbone.to(memory_format=torch.channels_last)
-        self.head = head
-        self.preprocessing = preprocessing
+        super().__init__(dim_image, dim)
+        trunk = build_trunk(backbone, "random", transform)
+        self.head = (head or MLPImageEncoder)(trunk.dim, dim)
+        self.backbone = trunk.module.to(memory_format=torch.channels_last)
+        self.name, self.weights, self.transform = backbone, weights, transform
+        self.preprocessing = self.settings = trunk.preprocessing
         self.unfreeze_epoch = unfreeze_epoch
-        self.keep_norms = keep_norms
+        self.keep_norms = _first_weights(backbone, weights) != "random"
         # parameters that learn later stay known to the optimiser from the start: without gradients
         # it passes them over
         self.backbone.requires_grad_(unfreeze_epoch is not None)
         self.frozen = unfreeze_epoch != 0
 
     @classmethod
-    def build(cls, config: ModelConfig, head: ImageEncoder) -> BackboneImageEncoder:
-        """As `config` says, with random weights."""
-        trunk = build_trunk(config.backbone, "random", config.backbone_transform)
-        keep_norms = first_weights(config) != "random"
-        return cls(trunk.module, head, trunk.preprocessing, config.unfreeze_epoch, keep_norms)
+    def complete(cls, keys: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        name = keys.get("backbone", SMALL_CNN)
+        if name == SMALL_CNN and keys.get("unfreeze_epoch", 0) is None:
+            raise UserError(
+                f"{SMALL_CNN} starts at random and must learn: set "
+                "model.image_encoder.unfreeze_epoch=0."
+            )
+        weights = _first_weights(name, keys.get("weights"))
+        trunk = build_trunk(name, weights, keys.get("transform"), seed)
+        return {**keys, "transform": trunk.preprocessing.to_dict()}
+
+    @classmethod
+    def preprocessing_of(cls, keys: Mapping[str, Any]) -> Preprocessing | None:
+        return Preprocessing.from_dict(keys["transform"])
+
+    def start(self, images: Blocks, seed: int) -> None:
+        first = _first_weights(self.name, self.weights)
+        trunk = build_trunk(self.name, first, self.transform, seed)
+        self.backbone.load_state_dict(trunk.module.state_dict())
+        self.head.start(lambda: self.feature_blocks(images()), seed)
 
     def set_epoch(self, epoch: int) -> None:
         """To be told before the updates of an epoch; once the optimiser knows the parameters."""
@@ -82,7 +101,7 @@ class BackboneImageEncoder(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """The backbone's features of unit norm, (B, dim_features)."""
-        settings = self.preprocessing
+        settings = self.settings
         pixels = normalize_pixels(pictures, settings.mean, settings.std, settings.bgr)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         if self.frozen:
@@ -90,12 +109,8 @@ class BackboneImageEncoder(nn.Module):
                 return normalize(self.backbone(pixels), dim=-1)
         return normalize(self.backbone(pixels), dim=-1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.head(self.features(pictures))
-
-    def center_on(self, blocks: Iterable[Tensor]) -> None:
-        """Tell the head the mean feature of all training pictures, as it is now."""
-        self.head.center_on(self.feature_blocks(blocks))
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
 
     @torch.no_grad()
     def feature_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -108,21 +123,11 @@ class BackboneImageEncoder(nn.Module):
         self.train(was_training)
 
 
-def first_weights(config: ModelConfig) -> str:
+def _first_weights(backbone: str, weights: str | None) -> str:
     """What the backbone's training starts from."""
-    if config.backbone_weights is not None:
-        return config.backbone_weights
-    return "random" if config.backbone == SMALL_CNN else "pretrained"
-
-
-def load_trunk(config: ModelConfig, seed: int = 0) -> tuple[ModelConfig, Trunk]:
-    """The backbone with the weights that training starts from (random ones drawn by `seed`), and
-    `config` with what follows from it. Raises UserError for what cannot be had."""
-    trunk = build_trunk(config.backbone, first_weights(config), config.backbone_transform, seed)
-    if config.backbone == SMALL_CNN and config.unfreeze_epoch is None:
-        raise UserError(f"{SMALL_CNN} starts at random and must learn: set model.unfreeze_epoch=0.")
-    transform = trunk.preprocessing.to_dict()
-    return replace(config, backbone_transform=transform).resolve(trunk.dim), trunk
+    if weights is not None:
+        return weights
+    return "random" if backbone == SMALL_CNN else "pretrained"
 
 
 def build_trunk(
@@ -140,60 +145,3 @@ def build_trunk(
 
     backbone = build_backbone(name, weights, transform, seed)
     return Trunk(backbone.module, backbone.preprocessing, backbone.dim)
-
-
-class SmallCNN(nn.Module):
-    """Residual blocks down to an eighth of the sides, then of each channel the maximum and mean.
-
-    The maximum says whether a thing is anywhere, so that each picture teaches about all places. The
-    coordinates beside the last channels tell where things are ("on the left"). Group norms, unlike
-    batch norms, make one process and several give the same gradients.
-    """
-
-    channels = 384
-    dim = 2 * channels
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stages = nn.Sequential(
-            *_convolution(3, 24, stride=2), _Residual(24, 48, 2), _Residual(48, 96, 2),
-            _Residual(96, 96),
-        )  # fmt: skip
-        self.last = nn.Sequential(*_convolution(96 + 2, self.channels, size=1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        found = self.stages(pixels)
-        maps = self.last(torch.cat([found, _coordinates(found)], 1))
-        pooled = torch.stack([maps.amax((2, 3)), maps.mean((2, 3))], 1)
-        return layer_norm(pooled, [self.channels]).flatten(1)
-
-
-class _Residual(nn.Module):
-    """Two convolutions whose output, at first zero, is added to the input (He et al. 2016)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        convolution, norm, _ = _convolution(outputs, outputs)
-        nn.init.zeros_(norm.weight)
-        self.change = nn.Sequential(*_convolution(inputs, outputs, stride), convolution, norm)
-        self.same: nn.Module = nn.Identity()
-        if stride > 1 or inputs != outputs:
-            shrink = _convolution(inputs, outputs, size=1)[:2]
-            self.same = nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), *shrink)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return (self.change(maps) + self.same(maps)).relu()
-
-
-def _convolution(
-    inputs: int, outputs: int, stride: int = 1, size: int = 3
-) -> tuple[nn.Conv2d, nn.GroupNorm, nn.ReLU]:
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return convolution, nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
-
-
-def _coordinates(maps: Tensor) -> Tensor:
-    """Two channels for maps (B, C, H, W): row and column of each place, from -1 to 1."""
-    rows, columns = (torch.linspace(-1, 1, side).to(maps) for side in maps.shape[2:])
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(maps), -1, -1, -1)

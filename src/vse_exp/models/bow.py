@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pooling import build_pooling
+from vse_exp.models.pooling import Pooling, SumPooling
 from vse_exp.models.prefix_tree import Groups
-from vse_exp.models.words import WordEncoder, different_words, inside_mask
+from vse_exp.models.words import WordEncoder, different_words
+from vse_exp.schema import Share
+from vse_exp.text.vocabulary import inside_mask
 
 
 class BagOfWords(WordEncoder):
     """Pooled word vectors, by default their sum, <eos> among them (the original's `bow`)."""
 
-    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
-        super().__init__(vocab_size, config)
-        self.pooling = build_pooling(config.sentence_pooling, config.dim)
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        pooling: Callable[[int], Pooling] | None = None,
+        dropout: Share = 0.0,
+        word_dropout: Share = 0.0,
+        word_vectors: str | None = None,
+        init: Literal["default", "original"] = "default",
+    ) -> None:
+        super().__init__(vocab_size, dim, dim, dropout, word_dropout, word_vectors, init)
+        self.pooling = (pooling or SumPooling)(dim)
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
-        if self.config.sentence_pooling == "sum" and self.on_cpu_in_full_precision():
+        if self.pooling.sums and self.on_cpu_in_full_precision():
             return self._sum(tokens, lengths)
         return self.pooling(self.embedding(tokens), lengths)
 

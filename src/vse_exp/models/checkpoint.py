@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +11,9 @@ import torch
 from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
-from vse_exp.models.config import ModelConfig
+from vse_exp.models.version_1 import from_version_1
 from vse_exp.models.vse import VSE
+from vse_exp.parts import build, part_spec
 from vse_exp.text.subwords import vocabulary_from_dict
 from vse_exp.unpickling import load_torch
 
@@ -24,8 +24,9 @@ KEY = "vse_exp"
 def describe(model: VSE) -> dict[str, Any]:
     """All but the weights, as plain Python: enough to build the model again."""
     return {
-        "version": 1,
-        "config": asdict(model.config),
+        "version": 2,
+        "model": part_spec(model),
+        "dim_image": model.dim_image,
         "vocabulary": model.vocabulary.to_dict(),
         "provenance": model.provenance,
     }
@@ -52,41 +53,65 @@ def write_checkpoint(content: dict[str, Any], path: str | os.PathLike[str]) -> N
             raise UserError(f"Cannot write {path}: is the disk full?") from error
 
 
-def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> VSE:
-    """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`), the original's
-    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it.
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    trust: Sequence[str] = (),
+) -> VSE:
+    """The model of one of our checkpoints (also Lightning's `last.ckpt`), ready to encode.
 
-    `device` may be `auto`: a GPU where there is one. Nothing in the file is executed. Raises
-    UserError for a file that is none of these, and for a device that is not there.
+    Classes of others than vse_exp are built where their package is one of `trust`. Nothing else is
+    imported, and nothing read or downloaded, for what stands in the file. Raises UserError for a
+    file that is not ours or not complete, and for a device that is not there.
     """
-    path, device = Path(path), find_device(device)
-    if not path.is_file():
-        raise UserError(f"No checkpoint {path}: give the path of a trained model.")
-    if path.suffix == ".npz":
-        from vse_exp.compat.original import load_original
+    device, content = find_device(device), read_checkpoint(path)
+    try:
+        model = _build(content[KEY], list(trust))
+    except UserError:
+        raise
+    except Exception as error:  # what is broken in such a file can break anywhere
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} does not describe a model ({type(error).__name__}: {reason}): it is damaged."
+        ) from error
+    _fill(model, content, path)
+    return model.to(device).eval()
 
-        return load_original(path).to(device).eval()
-    if path.name.endswith(".pth.tar"):
-        from vse_exp.compat.vsepp import load_vsepp
 
-        return load_vsepp(path).to(device).eval()
-    content = read_checkpoint(path)
-    about = content[KEY]
-    config = ModelConfig.from_dict(about["config"])
-    model = VSE(config, vocabulary_from_dict(about["vocabulary"]), about["provenance"])
-    state = content["state_dict"]
+def load_weights(model: VSE, path: str | os.PathLike[str]) -> None:
+    """Put the weights of a checkpoint into the model that it was made of."""
+    _fill(model, read_checkpoint(path), path)
+
+
+def _fill(model: VSE, content: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    state = content.get("state_dict")
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no weights: it is damaged.")
     # Lightning's checkpoints hold the training module: the model, and maybe its average, inside
     for prefix in ("averaged.module.", "model."):
-        inside = [name for name in state if name.startswith(prefix)]
+        inside = [name for name in state if str(name).startswith(prefix)]
         if inside:
             state = {name.removeprefix(prefix): state[name] for name in inside}
             break
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"The weights in {path} do not fit its configuration: {reason}") from error
-    return model.to(device).eval()
+
+
+def _build(about: dict[str, Any], trust: list[str]) -> VSE:
+    if about["version"] == 1:
+        about = from_version_1(about)
+    if about["version"] != 2:
+        raise UserError(
+            f"The checkpoint is of version {about['version']}, and this program knows 1 and 2: "
+            "install a newer vse_exp."
+        )
+    vocabulary = vocabulary_from_dict(about["vocabulary"], trust)
+    model = build(about["model"], vocabulary, about["dim_image"], where="model", trust=trust)
+    model.provenance = about["provenance"]
+    return model
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

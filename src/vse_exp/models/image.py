@@ -1,83 +1,56 @@
-"""Image encoders: from image features to the common space, before normalisation."""
+"""What an image encoder is: from features or pictures to the common space, before normalisation."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+from torch import Tensor, nn
 
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pooling import build_pooling
-from vse_exp.models.projection import Projection
+from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.parts import Part
 
-if TYPE_CHECKING:
-    from vse_exp.models.backbone import BackboneImageEncoder
-
-SMALLEST_SIZE = 1e-4
-"""Of feature values, where a power is taken of those that a backbone learns."""
+Blocks = Callable[[], Iterable[Tensor]]
+"""All training images, in blocks of rows."""
 
 
-class ImageEncoder(Projection):
-    """Features (B, dim_image), or (B, n, dim_image) of n regions or views, to vectors (B, dim).
+class ImageEncoder(nn.Module, Part):
+    """Features (B, dim_image), or (B, n, dim_image) of n regions or views, or pictures
+    (B, 3, H, W), to vectors (B, dim).
 
-    Each vector is mapped by itself (`Projection`), then those of an image are pooled.
+    An encoder of one's own needs `__init__(self, dim_image, dim, *, keys…)` and `forward`; the
+    other methods say what some encoders can do beside that. `dim_image` is None for pictures.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        assert config.dim_image is not None
-        super().__init__(
-            config.dim_image,
-            config.dim,
-            center=config.center_images,
-            dropout=config.image_dropout,
-            hidden=config.mlp_hidden if config.image_encoder == "mlp" else None,
-            hidden_dropout=config.mlp_dropout,
-        )
-        self.config = config
-        pooling = "mean" if config.image_pooling == "random" else config.image_pooling
-        self.pooling = build_pooling(pooling, config.dim)
+    preprocessing: Preprocessing | None = None
+    """How pictures are resized and cut; None: it takes features."""
 
-    def even_out(self, vectors: Tensor) -> Tensor:
-        if self.config.image_power == 1:
-            return vectors
-        sizes = vectors.abs()
-        if vectors.requires_grad:  # at 0 a power below 1 has no derivative
-            sizes = sizes.clamp_min(SMALLEST_SIZE)
-        return normalize(vectors.sign() * sizes**self.config.image_power, dim=-1)
+    def __init__(self, dim_image: int | None, dim: int) -> None:
+        super().__init__()
+        self.dim_image, self.dim = dim_image, dim
 
-    def forward(self, features: Tensor) -> Tensor:
-        if features.dim() == 3 and self.training:
-            features = self._some(features)
-        features = self.prepare(features)
-        if features.dim() == 2:
-            return self.project(features)
-        if self.mlp is None and self.config.image_pooling in ("mean", "random"):
-            return self.project(features.mean(1))  # the same, with fewer products
-        return self.pooling(self.project(features))
+    @classmethod
+    def complete(cls, keys: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Its keys with what follows from weights that they name.
 
-    def _some(self, features: Tensor) -> Tensor:
-        """Of each image's vectors (B, n, d) those that training sees, drawn anew each time."""
-        batch, count, _ = features.shape
-        kept = 1
-        if self.config.image_pooling != "random":
-            kept = max(1, round(count * (1 - self.config.region_dropout)))
-        if kept == count:
-            return features
-        drawn = torch.rand(batch, count, device=features.device).argsort(1)[:, :kept]
-        return features.gather(1, drawn[..., None].expand(-1, -1, features.shape[2]))
+        Before a training, and never for a checkpoint, which is complete.
+        """
+        return dict(keys)
 
+    @classmethod
+    def preprocessing_of(cls, keys: Mapping[str, Any]) -> Preprocessing | None:
+        """What `preprocessing` of an encoder with these complete keys will be."""
+        return None
 
-def build_image_encoder(config: ModelConfig) -> ImageEncoder | BackboneImageEncoder:
-    """The image encoder that `config` names; its `dim_image` must be known.
+    def start(self, images: Blocks, seed: int) -> None:
+        """Told once before a training: given weights go in, and means of the training images."""
 
-    A backbone's weights are random: those of training's start, or of a checkpoint, go in later.
-    """
-    if config.image_encoder != "backbone":
-        return ImageEncoder(config)
-    from vse_exp.models.backbone import BackboneImageEncoder
+    def set_epoch(self, epoch: int) -> None:
+        """Told before the updates of an epoch, which may begin in its middle."""
 
-    head = ImageEncoder(replace(config, image_encoder=config.backbone_head))
-    return BackboneImageEncoder.build(config, head)
+    def compile_parts(self) -> None:
+        """Hand to torch.compile what it helps; names in checkpoints stay."""
+        self.compile()
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise NotImplementedError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vse_exp.models.config import ModelConfig
 from vse_exp.text.vocabulary import PAD
 
 
@@ -35,21 +34,22 @@ def initialize_embedding(embedding: nn.Embedding, original: bool) -> None:
 
 
 @torch.no_grad()
-def initialize_recurrent(layer: nn.RNNBase, config: ModelConfig) -> None:
+def initialize_recurrent(layer: nn.RNNBase, recurrent_bias: bool) -> None:
     """Input maps uniform or orthogonal, recurrent maps orthogonal, gate by gate; zero biases, but
     for an LSTM that starts by keeping its cell.
 
     Without `recurrent_bias` the second bias stays zero.
     """
+    size = layer.hidden_size
     for name, parameter in layer.named_parameters():
         if name.startswith("bias"):
             nn.init.zeros_(parameter)
-            if name.startswith("bias_hh") and not config.recurrent_bias:
+            if name.startswith("bias_hh") and not recurrent_bias:
                 parameter.requires_grad_(False)
             if name.startswith("bias_ih") and isinstance(layer, nn.LSTM):
-                parameter[config.dim : 2 * config.dim] = 1  # Jozefowicz et al. 2015
+                parameter[size : 2 * size] = 1  # Jozefowicz et al. 2015
             continue
-        for block in parameter.split(config.dim):
+        for block in parameter.split(size):
             if name.startswith("weight_hh"):
                 ortho_weight_(block)
             else:

@@ -3,43 +3,73 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from vse_exp.models.words import inside_mask
+from vse_exp.parts import Part
+from vse_exp.schema import Positive, Size
+from vse_exp.text.vocabulary import inside_mask
 
-# All take vectors (B, T, d) and lengths (B,), or None where all T count, and give (B, d).
+
+class Pooling(nn.Module, Part):
+    """Vectors (B, T, dim) and lengths (B,), or None where all T count, to (B, dim).
+
+    A pooling of one's own needs `__init__(self, dim, *, keys…)`, if it has any, and `forward`.
+    """
+
+    sums = False
+    """Whether it is their plain sum, which a bag of words has a quick way for."""
+    takes_last = False
+    """Whether it looks at the last vector alone, which a recurrence has a quick way for."""
+    averages = False
+    """Whether it is a plain mean, which a linear map may come before or behind."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def select(self, vectors: Tensor) -> Tensor:
+        """Those of an image's vectors (B, n, d) that it will look at in training."""
+        return vectors
+
+    def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
 
 
-class SumPooling(nn.Module):
+class SumPooling(Pooling):
+    sums = True
+
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         return _outside(vectors, lengths, 0.0).sum(1)
 
 
-class MeanPooling(nn.Module):
+class MeanPooling(Pooling):
+    averages = True
+
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         if lengths is None:
             return vectors.mean(1)
         return _outside(vectors, lengths, 0.0).sum(1) / lengths[:, None]
 
 
-class MaxPooling(nn.Module):
+class MaxPooling(Pooling):
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         return _outside(vectors, lengths, -math.inf).amax(1)
 
 
-class FirstPooling(nn.Module):
+class FirstPooling(Pooling):
     """The vector of the first word, which is [CLS] in some pre-trained models."""
 
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         return vectors[:, 0]
 
 
-class LastPooling(nn.Module):
+class LastPooling(Pooling):
     """The vector of the last word, which is <eos>."""
+
+    takes_last = True
 
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         if lengths is None:
@@ -47,11 +77,22 @@ class LastPooling(nn.Module):
         return vectors.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, vectors.shape[2]))[:, 0]
 
 
-class AttentionPooling(nn.Module):
+class RandomPooling(MeanPooling):
+    """In training one of an image's vectors, drawn anew each time, and otherwise their mean."""
+
+    def select(self, vectors: Tensor) -> Tensor:
+        batch, count, dim = vectors.shape
+        if count == 1:
+            return vectors
+        drawn = torch.rand(batch, count, device=vectors.device).argsort(1)[:, :1]
+        return vectors.gather(1, drawn[..., None].expand(-1, -1, dim))
+
+
+class AttentionPooling(Pooling):
     """A mean weighted by the softmax of a learned score, `w tanh(W x)` (Lin et al. 2017, eq. 5)."""
 
-    def __init__(self, dim: int, hidden: int = 128) -> None:
-        super().__init__()
+    def __init__(self, dim: int, *, hidden: Size = 128) -> None:
+        super().__init__(dim)
         self.score = nn.Sequential(
             nn.Linear(dim, hidden), nn.Tanh(), nn.Linear(hidden, 1, bias=False)
         )
@@ -61,15 +102,17 @@ class AttentionPooling(nn.Module):
         return (weights * vectors).sum(1)
 
 
-class GeneralizedPooling(nn.Module):
+class GeneralizedPooling(Pooling):
     """GPO of VSE-infinity (Chen et al. 2021, section 3.2): each feature's values are sorted, and
     weighted by place; the weights come from a small bidirectional GRU over encodings of the place.
 
     It can learn to be mean, max or anything between, for any number of vectors.
     """
 
-    def __init__(self, encoding: int = 32, hidden: int = 32, temperature: float = 0.1) -> None:
-        super().__init__()
+    def __init__(
+        self, dim: int, *, encoding: Size = 32, hidden: Size = 32, temperature: Positive = 0.1
+    ) -> None:
+        super().__init__(dim)
         self.encoding = encoding
         self.temperature = temperature
         self.places = nn.GRU(encoding, hidden, batch_first=True, bidirectional=True)
@@ -114,20 +157,3 @@ def _sinusoids(count: int, dim: int, like: Tensor) -> Tensor:
     rates = torch.arange(0, dim, 2, dtype=like.dtype, device=like.device) / dim
     angles = places * torch.exp(-math.log(10000.0) * rates)
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
-
-
-_POOLINGS: dict[str, Callable[[int], nn.Module]] = {
-    "sum": lambda dim: SumPooling(),
-    "mean": lambda dim: MeanPooling(),
-    "max": lambda dim: MaxPooling(),
-    "first": lambda dim: FirstPooling(),
-    "last": lambda dim: LastPooling(),
-    "attention": AttentionPooling,
-    "gpo": lambda dim: GeneralizedPooling(),
-}
-POOLINGS = tuple(_POOLINGS)
-
-
-def build_pooling(name: str, dim: int) -> nn.Module:
-    """The pooling called `name`, for vectors of size `dim`."""
-    return _POOLINGS[name](dim)

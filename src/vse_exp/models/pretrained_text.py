@@ -1,19 +1,17 @@
 """Pre-trained text models (sentence-transformers, Hugging Face) as sentence encoders.
 
-A model is a folder with `config.json`, `tokenizer.json` and weights. Its configuration goes into
-ModelConfig, its tokenizer into a SubwordVocabulary and its weights into the state, so that a
-checkpoint needs the folder no more.
+Its architecture goes into the encoder's keys, its tokenizer into a SubwordVocabulary and its
+weights into the state, so that a checkpoint needs the model's folder no more.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import json
 import logging
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -22,56 +20,95 @@ from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pooling import build_pooling
+from vse_exp.models.pooling import Pooling
 from vse_exp.models.projection import Projection
-from vse_exp.models.words import inside_mask, leave_out
-from vse_exp.text.subwords import SubwordVocabulary
-from vse_exp.text.vocabulary import TokenizedCaptions
+from vse_exp.models.sentence import SentenceEncoder
+from vse_exp.models.text_models import (
+    KEY,
+    model_folder,
+    needs_transformers,
+    read_architecture,
+    read_subwords,
+)
+from vse_exp.models.words import leave_out
+from vse_exp.schema import Share, Size
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary, inside_mask
 
 log = logging.getLogger(__name__)
 
 
-class PretrainedText(Projection):
+class PretrainedText(Projection, SentenceEncoder):
     """A transformer, its pooled outputs of unit norm, and a map of these to the space: linear, or
-    with a perceptron beside it (`text_head`).
+    with a perceptron beside it (`head`).
 
-    Frozen (`text_frozen`), the transformer is never trained and runs without dropout, and what it
-    gives for a caption can be remembered (`start`). Otherwise it is trained with the rest, mostly
-    at a lower rate: `lr_scales: {sentence_encoder.transformer: 0.1}`.
+    Frozen, the transformer is never trained and runs without dropout, and what it gives for a
+    caption can be remembered (`start`). Otherwise it is trained with the rest, mostly at a lower
+    rate: `lr_scales: {sentence_encoder.transformer: 0.1}`. `architecture` is read from `model`
+    before a training and stands in its checkpoint. Raises UserError without it.
     """
 
-    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
-        assert config.text_config is not None
-        width = cast(int, config.dim_word)
-        super().__init__(
-            width,
-            config.dim,
-            center=config.center_text,
-            dropout=config.dropout,
-            hidden=config.mlp_hidden if config.text_head == "mlp" else None,
-            hidden_dropout=config.mlp_dropout,
-        )
-        self.config = config
-        self.transformer = _transformer(config.text_config)
-        if config.text_frozen:
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        model: str | None = None,
+        frozen: bool = True,
+        pooling: Callable[[int], Pooling] | None = None,
+        head: Literal["linear", "mlp"] = "linear",
+        hidden: Size = 1024,
+        hidden_dropout: Share = 0.0,
+        center: bool = False,
+        dropout: Share = 0.0,
+        word_dropout: Share = 0.0,
+        architecture: dict[str, Any] | None = None,
+    ) -> None:
+        if architecture is None or pooling is None:
+            raise UserError(
+                "The pre-trained text model's architecture is missing: a checkpoint holds it, and "
+                f"a training reads it from {KEY}."
+            )
+        SentenceEncoder.__init__(self, vocab_size, dim)
+        width = _width(architecture)
+        perceptron = {"hidden": hidden, "hidden_dropout": hidden_dropout} if head == "mlp" else {}
+        self.add_projection(width, dim, center=center, dropout=dropout, **perceptron)
+        self.model, self.frozen, self.word_dropout = model, frozen, word_dropout
+        self.transformer = _transformer(architecture)
+        if frozen:
             self.transformer.requires_grad_(False).eval()
-        self.pooling = build_pooling(config.sentence_pooling, width)
+        self.pooling = pooling(width)
         self._memory: _Memory | None = None
+
+    @classmethod
+    def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
+        if keys.get("model") is None:
+            raise UserError(
+                f"model.encoder=pretrained needs {KEY}: a folder, package:NAME, or a name on the "
+                "Hugging Face hub."
+            )
+        architecture, pooling = read_architecture(keys["model"])
+        return {**keys, "architecture": architecture, "pooling": keys.get("pooling") or pooling}
+
+    @classmethod
+    def own_vocabulary(cls, keys: Mapping[str, Any]) -> Vocabulary | None:
+        return read_subwords(keys["model"])
+
+    def compile_parts(self) -> None:
+        self.transformer.compile(dynamic=True)  # captions of many lengths
 
     def train(self, mode: bool = True) -> PretrainedText:
         super().train(mode)
-        if self.config.text_frozen:
+        if self.frozen:
             self.transformer.eval()
         return self
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Ids of pieces (B, T) int64, of which the first `lengths` (B,) count, to (B, dim)."""
-        if self.config.text_frozen:
+        if self.frozen:
             vectors = self._frozen(tokens, lengths)
         else:
-            if self.training and self.config.word_dropout:
-                tokens, lengths = leave_out(tokens, lengths, self.config.word_dropout)
+            if self.training and self.word_dropout:
+                tokens, lengths = leave_out(tokens, lengths, self.word_dropout)
             vectors = self._read(tokens, lengths)
         return self.project(self.prepare(vectors))
 
@@ -92,35 +129,44 @@ class PretrainedText(Projection):
             self._memory.add([keys[row] for row in new], read)
         return torch.from_numpy(self._memory.vectors(keys)).to(self.projection.weight)
 
-    def start(self, captions: TokenizedCaptions, folder: Path | None = None) -> None:
-        """Read the training captions: the mean is theirs, and a frozen model remembers them, and
-        from now on any other caption too.
+    def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
+        """Load the weights, and read the training captions: the mean is theirs, and a frozen model
+        remembers them, and from now on any other caption too.
 
-        With `folder`, the vectors are kept there in a file named by the model and the captions.
+        The vectors are kept in `cache`, in a file named by the model and the captions.
         """
-        if not (self.center or self.config.text_frozen):
+        self._load_weights()
+        if not (self.center or self.frozen):
             return
-        path = None if folder is None else folder / f"captions-{self._name(captions)}.npy"
-        if path is not None and path.is_file():
+        path = cache / f"captions-{self._name(captions)}.npy"
+        if path.is_file():
             vectors = np.load(path)
         else:
             vectors = self._read_all(captions)
-            if path is not None:
-                with atomic_path(path) as temporary:
-                    np.save(temporary, vectors)
-        if self.center:
-            self.center_on([torch.from_numpy(vectors)])
-        if self.config.text_frozen:
+            with atomic_path(path) as temporary:
+                np.save(temporary, vectors)
+        self.fit_mean([torch.from_numpy(vectors)])
+        if self.frozen:
             keys = [
                 captions.tokens[start:end].tobytes() for start, end in pairwise(captions.offsets)
             ]
             self._memory = _Memory(vectors.shape[1])
             self._memory.add(keys, vectors)
 
+    def _load_weights(self) -> None:
+        from transformers import AutoModel
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        folder = model_folder(cast(str, self.model))
+        state = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
+        unused = [name for name in state if name.startswith("pooler.")]
+        self.transformer.load_state_dict({n: t for n, t in state.items() if n not in unused})
+
     @torch.no_grad()
     def _read_all(self, captions: TokenizedCaptions) -> np.ndarray:
-        log.info("reading %d captions with %s, once", len(captions), self.config.text_model)
-        vectors = np.empty((len(captions), cast(int, self.config.dim_word)), dtype=np.float32)
+        log.info("reading %d captions with %s, once", len(captions), self.model)
+        vectors = np.empty((len(captions), self.projection.in_features), dtype=np.float32)
         device = self.projection.weight.device
         by_length = np.argsort(captions.lengths, kind="stable")
         was_training = self.training
@@ -135,7 +181,7 @@ class PretrainedText(Projection):
 
     def _name(self, captions: TokenizedCaptions) -> str:
         digest = hashlib.sha256(captions.offsets.tobytes() + captions.tokens.tobytes())
-        digest.update(self.config.sentence_pooling.encode())
+        digest.update(type(self.pooling).__name__.encode())
         for parameter in self.transformer.parameters():
             digest.update(parameter.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()[:24]
@@ -169,96 +215,20 @@ def _keys(tokens: Tensor, lengths: Tensor | None) -> list[bytes]:
     return [row[:size].tobytes() for row, size in zip(ids, lengths.tolist(), strict=True)]
 
 
-def model_folder(name: str) -> Path:
-    """Where the model `name` lies: a folder, `package:NAME` for one inside an installed Python
-    package, or a name on the Hugging Face hub, which is fetched if it is not there yet.
-    """
-    folder = Path(name)
-    if name.startswith("package:"):
-        package = name.removeprefix("package:")
-        found = importlib.util.find_spec(package)
-        if found is None or not found.submodule_search_locations:
-            raise UserError(f"model.text_model={name}: no package {package}: pip install it.")
-        inside = Path(found.submodule_search_locations[0])
-        configs = sorted(inside.rglob("config.json"), key=lambda path: len(path.parts))
-        folder = configs[0].parent if configs else inside
-    elif not folder.exists() and name.count("/") == 1:
-        folder = _from_hub(name)
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"model.text_model={name}: no config.json in {folder}: give the folder of a model, "
-            "package:NAME, or a name on the Hugging Face hub."
-        )
-    return folder
+def _width(architecture: Mapping[str, Any]) -> int:
+    """Size of the transformer's states, by the names that its configuration may have for it."""
+    sizes = [architecture[key] for key in ("hidden_size", "dim", "d_model") if key in architecture]
+    if not sizes or not isinstance(sizes[0], int):
+        raise UserError("The text model's architecture does not say its hidden_size.")
+    return sizes[0]
 
 
-def _from_hub(name: str) -> Path:
-    _needs_transformers()
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.safetensors", "1_Pooling/*"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # no network, no such model, no right to it: many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"model.text_model={name} cannot be fetched: {reason}") from error
-
-
-def read_text_config(name: str) -> dict[str, Any]:
-    """What ModelConfig keeps of a model: its transformer's configuration and its pooling."""
-    folder = model_folder(name)
-    pooling = "mean"
-    chosen = folder / "1_Pooling" / "config.json"
-    if chosen.is_file():
-        modes = json.loads(chosen.read_text(encoding="utf-8"))
-        for mode, ours in (("cls_token", "first"), ("mean_tokens", "mean"), ("max_tokens", "max")):
-            if modes.get(f"pooling_mode_{mode}"):
-                pooling = ours
-    transformer = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return {"transformer": transformer, "pooling": pooling}
-
-
-def read_subwords(name: str) -> SubwordVocabulary:
-    """The tokenizer of a model."""
-    folder = model_folder(name)
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise UserError(f"model.text_model={name}: no tokenizer.json in {folder}.")
-    limits = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    max_length = limits.get("max_position_embeddings", 512)
-    limit = folder / "sentence_bert_config.json"
-    if limit.is_file():
-        asked = json.loads(limit.read_text(encoding="utf-8")).get("max_seq_length")
-        max_length = min(max_length, asked or max_length)
-    return SubwordVocabulary(file.read_text(encoding="utf-8"), max_length)
-
-
-def load_text_weights(encoder: PretrainedText) -> None:
-    """Start from the weights in the folder of `text_model`."""
-    _needs_transformers()
-    from transformers import AutoModel
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    folder = model_folder(cast(str, encoder.config.text_model))
-    state = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
-    unused = [name for name in state if name.startswith("pooler.")]
-    encoder.transformer.load_state_dict({n: t for n, t in state.items() if n not in unused})
-
-
-def _transformer(text_config: dict[str, Any]) -> nn.Module:
-    _needs_transformers()
+def _transformer(architecture: Mapping[str, Any]) -> nn.Module:
+    needs_transformers()
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.for_model(**text_config["transformer"])
+    config = AutoConfig.for_model(**architecture)
     transformer = AutoModel.from_config(config, dtype=torch.float32)
     if hasattr(transformer, "pooler"):
         transformer.pooler = None  # made for another task, and not used
     return transformer
-
-
-def _needs_transformers() -> None:
-    if importlib.util.find_spec("transformers") is None:
-        raise UserError(
-            "model.encoder=pretrained needs the extra `text`: pip install 'vse_exp[text]'."
-        )

@@ -9,31 +9,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
+SMALLEST_SIZE = 1e-4
+"""Of values that a backbone learns, where a power is taken of them: at 0 it has no derivative."""
+
 
 class Projection(nn.Module):
     """Vectors (..., size) to (..., dim): `x W + b` (Kiros et al. 2014, eq. 1), and with `hidden`
     units a perceptron of one hidden layer beside it (VSE-infinity), of which training drops the
     share `hidden_dropout`.
 
-    `prepare` comes before: with `center` the mean of all training vectors is taken off, and the
-    rest brought to a length of sqrt(size): values of about unit variance, which weights and GELU
+    `prepare` comes before: power normalisation (values to that power, signs kept, and unit norm:
+    Perronnin et al. 2010); with `center` the mean of all training vectors is taken off, and the
+    rest brought to a length of sqrt(size), values of about unit variance, which weights and GELU
     are made for. Training drops the share `dropout` of the values.
+
+    A base for encoders: they call `add_projection` in their `__init__`.
     """
 
     mean: Tensor
 
-    def __init__(
+    def add_projection(
         self,
         size: int,
         dim: int,
         center: bool = False,
+        power: float = 1.0,
         dropout: float = 0.0,
         hidden: int | None = None,
         hidden_dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.center = center
-        self.value_dropout = dropout
+        self.center, self.power, self.value_dropout = center, power, dropout
         if center:
             self.register_buffer("mean", torch.zeros(size))
         self.projection = nn.Linear(size, dim)
@@ -44,21 +49,19 @@ class Projection(nn.Module):
         self.mlp = None if hidden is None else _perceptron(size, hidden, dim, hidden_dropout)
 
     @torch.no_grad()
-    def center_on(self, blocks: Iterable[Tensor]) -> None:
-        """Store the mean of all training vectors, given in blocks of rows."""
+    def fit_mean(self, blocks: Iterable[Tensor]) -> None:
+        """Store the mean of all training vectors, given in blocks of rows, where it is needed."""
+        if not self.center:
+            return
         total, count = torch.zeros(self.mean.shape, dtype=torch.float64), 0
         for block in blocks:
-            rows = self.even_out(block).reshape(-1, len(self.mean))
+            rows = self._power_normalize(block).reshape(-1, len(self.mean))
             total += rows.double().sum(0)
             count += len(rows)
         self.mean.copy_(total / count)
 
-    def even_out(self, vectors: Tensor) -> Tensor:
-        """What is done to each vector before the mean is taken off: here nothing."""
-        return vectors
-
     def prepare(self, vectors: Tensor) -> Tensor:
-        vectors = self.even_out(vectors)
+        vectors = self._power_normalize(vectors)
         if self.center:
             vectors = normalize(vectors - self.mean, dim=-1) * math.sqrt(len(self.mean))
         return dropout(vectors, self.value_dropout, self.training)
@@ -66,6 +69,14 @@ class Projection(nn.Module):
     def project(self, vectors: Tensor) -> Tensor:
         mapped = self.projection(vectors)
         return mapped if self.mlp is None else mapped + self.mlp(vectors)
+
+    def _power_normalize(self, vectors: Tensor) -> Tensor:
+        if self.power == 1:
+            return vectors
+        sizes = vectors.abs()
+        if vectors.requires_grad:
+            sizes = sizes.clamp_min(SMALLEST_SIZE)
+        return normalize(vectors.sign() * sizes**self.power, dim=-1)
 
 
 def _perceptron(size: int, hidden: int, dim: int, share: float) -> nn.Sequential:

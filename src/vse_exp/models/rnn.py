@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from vse_exp.models.config import ModelConfig
+from vse_exp.errors import UserError
 from vse_exp.models.initialization import initialize_recurrent
-from vse_exp.models.pooling import build_pooling
+from vse_exp.models.pooling import LastPooling, Pooling
 from vse_exp.models.prefix_tree import prefix_tree
 from vse_exp.models.recurrence import gru, lstm
-from vse_exp.models.words import WordEncoder, different_words, inside_mask, reverse
+from vse_exp.models.words import WordEncoder, different_words, reverse
+from vse_exp.schema import Share, Size
+from vse_exp.text.vocabulary import inside_mask
+
+DIM_WORD = 300
+"""Of word vectors, the original's."""
 
 
 class Recurrent(WordEncoder):
-    """A GRU or LSTM; by default its last state, after it has read <eos>.
+    """A recurrence; by default its last state, after it has read <eos>.
 
     Two directions are averaged, as VSE-infinity does. The weights are those of torch's module
     `recurrence`; on a GPU, and in half precision, it runs itself. Otherwise equal beginnings of
     captions are read once, and dropout between layers falls alike on them.
     """
 
-    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
-        super().__init__(vocab_size, config)
-        layer = nn.GRU if config.encoder == "gru" else nn.LSTM
-        self.recurrence = layer(
-            cast(int, config.dim_word),
-            config.dim,
-            config.num_layers,
+    layer: type[nn.GRU] | type[nn.LSTM]
+    scan: Callable[..., Tensor]
+    """The recurrence over a prefix tree."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        dim_word: Size | None = None,
+        num_layers: Size = 1,
+        bidirectional: bool = False,
+        pooling: Callable[[int], Pooling] | None = None,
+        dropout: Share = 0.0,
+        word_dropout: Share = 0.0,
+        recurrent_bias: bool = False,
+        word_vectors: str | None = None,
+        init: Literal["default", "original", "torch"] = "default",
+    ) -> None:
+        dim_word = dim_word or DIM_WORD
+        super().__init__(vocab_size, dim, dim_word, dropout, word_dropout, word_vectors, init)
+        self.num_layers, self.bidirectional = num_layers, bidirectional
+        self.recurrent_bias = recurrent_bias
+        self.recurrence = self.layer(
+            dim_word,
+            dim,
+            num_layers,
             batch_first=True,
-            dropout=config.dropout if config.num_layers > 1 else 0.0,
-            bidirectional=config.bidirectional,
+            dropout=dropout if num_layers > 1 else 0.0,
+            bidirectional=bidirectional,
         )
-        initialize_recurrent(self.recurrence, config)
-        self.pooling = build_pooling(config.sentence_pooling, config.dim)
+        if init != "torch":
+            initialize_recurrent(self.recurrence, recurrent_bias)
+        elif not recurrent_bias:
+            raise UserError(
+                "model.encoder.init=torch starts both biases, so it needs "
+                "model.encoder.recurrent_bias=true."
+            )
+        self.pooling = (pooling or LastPooling)(dim)
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         fast = self.on_cpu_in_full_precision()
         directions = self._by_trees(tokens, lengths) if fast else self._by_torch(tokens, lengths)
-        if self.config.sentence_pooling == "last":
+        if self.pooling.takes_last:
             return _mean([each.states.index_select(0, each.ends) for each in directions])
         states = [each.states.index_select(0, each.nodes.flatten()) for each in directions]
         return self.pooling(_mean(states).unflatten(0, tokens.shape), lengths)
@@ -51,12 +83,12 @@ class Recurrent(WordEncoder):
         words, places = different_words(tokens, lengths)
         inputs = self.embedding.rows(words)
         directions = self._layer(0, inputs, places, lengths)
-        for layer in range(1, self.config.num_layers):
-            if self.config.bidirectional:
+        for layer in range(1, self.num_layers):
+            if self.bidirectional:
                 inputs, places = _side_by_side(directions, lengths)
             else:
                 inputs, places = directions[0].states, directions[0].nodes
-            inputs = dropout(inputs, self.config.dropout, self.training)
+            inputs = dropout(inputs, self.dropout, self.training)
             directions = self._layer(layer, inputs, places, lengths)
         return directions
 
@@ -64,17 +96,16 @@ class Recurrent(WordEncoder):
         self, layer: int, inputs: Tensor, places: Tensor, lengths: Tensor | None
     ) -> list[_Direction]:
         """One layer, over captions given as rows of `inputs`, `places` (B, T)."""
-        scan = gru if self.config.encoder == "gru" else lstm
         directions = []
-        for suffix in ("", "_reverse") if self.config.bidirectional else ("",):
+        for suffix in ("", "_reverse") if self.bidirectional else ("",):
             weight_ih, weight_hh, bias_ih, bias_hh = (
                 getattr(self.recurrence, f"{name}_l{layer}{suffix}")
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
             read = reverse(places, lengths) if suffix else places
             tree = prefix_tree(read, len(inputs), lengths)
-            bias = bias_hh if self.config.recurrent_bias else None
-            states = scan(linear(inputs, weight_ih, bias_ih), weight_hh, bias, tree)
+            bias = bias_hh if self.recurrent_bias else None
+            states = self.scan(linear(inputs, weight_ih, bias_ih), weight_hh, bias, tree)
             nodes = reverse(tree.nodes, lengths) if suffix else tree.nodes
             directions.append(_Direction(states, nodes, tree.ends))
         return directions
@@ -94,8 +125,20 @@ class Recurrent(WordEncoder):
         last_of = (starts + ends, starts)
         return [
             _Direction(half.flatten(0, 1), nodes, last)
-            for half, last in zip(states.split(self.config.dim, 2), last_of, strict=False)
+            for half, last in zip(states.split(self.dim, 2), last_of, strict=False)
         ]
+
+
+class GRU(Recurrent):
+    """The gated recurrent unit (Cho et al. 2014), the original's and VSE++'s."""
+
+    layer, scan = nn.GRU, staticmethod(gru)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997)."""
+
+    layer, scan = nn.LSTM, staticmethod(lstm)
 
 
 class _Direction(NamedTuple):

@@ -1,35 +1,56 @@
-"""Sentence encoders: from word ids to the common space, before normalisation."""
+"""What a sentence encoder is: from ids of words to the common space, before normalisation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from vse_exp.models.bow import BagOfWords
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pretrained_text import PretrainedText, load_text_weights
-from vse_exp.models.rnn import Recurrent
-from vse_exp.models.transformer import Transformer
-from vse_exp.models.word_vectors import fill_word_vectors
-from vse_exp.models.words import WordEncoder
+from torch import Tensor, nn
 
-_ENCODERS = {
-    "bow": BagOfWords,
-    "gru": Recurrent,
-    "lstm": Recurrent,
-    "transformer": Transformer,
-    "pretrained": PretrainedText,
-}
+from vse_exp.parts import Part
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 
-def build_sentence_encoder(config: ModelConfig, vocab_size: int) -> WordEncoder | PretrainedText:
-    """The sentence encoder that `config` names: ids (B, T) int64, and lengths (B,) or None where
-    all are T long, to vectors (B, dim)."""
-    return _ENCODERS[config.encoder](vocab_size, config)
+class SentenceEncoder(nn.Module, Part):
+    """Ids (B, T) int64, and lengths (B,) or None where all are T long, to vectors (B, dim).
 
+    An encoder of one's own needs `__init__(self, vocab_size, dim, *, keys…)` and `forward`; the
+    other methods say what some encoders can do beside that.
+    """
 
-def start_from_pretrained(encoder: WordEncoder | PretrainedText, words: Sequence[str]) -> None:
-    """Load what `word_vectors` or `text_model` name into a new encoder of these words."""
-    if isinstance(encoder, PretrainedText):
-        load_text_weights(encoder)
-    elif encoder.config.word_vectors is not None:
-        fill_word_vectors(encoder.embedding, words, encoder.config.word_vectors)
+    def __init__(self, vocab_size: int, dim: int) -> None:
+        super().__init__()
+        self.vocab_size, self.dim = vocab_size, dim
+
+    @classmethod
+    def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """Its keys with what follows from files that they name.
+
+        Before a training, and never for a checkpoint, which is complete.
+        """
+        return dict(keys)
+
+    @classmethod
+    def own_vocabulary(cls, keys: Mapping[str, Any]) -> Vocabulary | None:
+        """The words that a pre-trained encoder brings; None: those of the training captions."""
+        return None
+
+    def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
+        """Told once before a training: given weights go in, and means of the training captions.
+
+        `cache`: a folder for what other trainings can use again.
+        """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Told before the updates of an epoch, which may begin in its middle."""
+
+    def compile_parts(self) -> None:
+        """Hand to torch.compile what it helps; names in checkpoints stay."""
+
+    def sparse_tables(self) -> list[nn.Embedding]:
+        """Embedding tables whose gradient can be one of the rows seen (`sparse`)."""
+        return []
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        raise NotImplementedError

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pooling import build_pooling
-from vse_exp.models.words import WordEncoder, inside_mask
+from vse_exp.models.pooling import MeanPooling, Pooling
+from vse_exp.models.rnn import DIM_WORD
+from vse_exp.models.words import WordEncoder
+from vse_exp.schema import Share, Size
+from vse_exp.text.vocabulary import inside_mask
 
 MAX_POSITIONS = 128
 """Words further on share the last position."""
@@ -19,25 +22,43 @@ class Transformer(WordEncoder):
     """Pre-norm transformer (Vaswani et al. 2017; Xiong et al. 2020) of width `dim_word`, positions
     learned; its outputs are pooled and mapped to `dim`."""
 
-    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
-        super().__init__(vocab_size, config)
-        width = cast(int, config.dim_word)
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        dim_word: Size | None = None,
+        num_layers: Size = 1,
+        pooling: Callable[[int], Pooling] | None = None,
+        dropout: Share = 0.0,
+        word_dropout: Share = 0.0,
+        word_vectors: str | None = None,
+        init: Literal["default", "original"] = "default",
+    ) -> None:
+        width = dim_word or DIM_WORD
+        super().__init__(vocab_size, dim, width, dropout, word_dropout, word_vectors, init)
         self.positions = nn.Embedding(MAX_POSITIONS, width)
         nn.init.normal_(self.positions.weight, std=0.02)
         layer = nn.TransformerEncoderLayer(
             width,
             _heads(width),
             dim_feedforward=4 * width,
-            dropout=config.dropout,
+            dropout=dropout,
             activation="gelu",
             batch_first=True,
             norm_first=True,
         )
         self.layers = nn.TransformerEncoder(
-            layer, config.num_layers, nn.LayerNorm(width), enable_nested_tensor=False
+            layer, num_layers, nn.LayerNorm(width), enable_nested_tensor=False
         )
-        self.pooling = build_pooling(config.sentence_pooling, width)
-        self.projection = nn.Linear(width, config.dim)
+        self.pooling = (pooling or MeanPooling)(width)
+        self.projection = nn.Linear(width, dim)
+
+    def compile_parts(self) -> None:
+        self.compile(dynamic=True)  # captions of many lengths
+
+    def sparse_tables(self) -> list[nn.Embedding]:
+        return []  # positions are another table, whose gradient is dense
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         places = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=MAX_POSITIONS - 1)

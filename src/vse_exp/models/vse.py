@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,32 +14,46 @@ from vse_exp.errors import UserError
 from vse_exp.images.pictures import given_images
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.rows import Images, require_finite
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.image import build_image_encoder
-from vse_exp.models.sentence import build_sentence_encoder
+from vse_exp.models.image import ImageEncoder
+from vse_exp.models.sentence import SentenceEncoder
+from vse_exp.parts import Part
 from vse_exp.progress import track
-from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.schema import NonNegative, Size
+from vse_exp.similarity import Cosine, Similarity
 from vse_exp.text.vocabulary import Vocabulary
 
 
-class VSE(nn.Module):
+class VSE(nn.Module, Part):
     """Visual-semantic embedding (Kiros, Salakhutdinov, Zemel 2014, section 2.2).
 
-    `provenance` says how the image features it was trained on were made, None where not known.
+    `dim_image` is the size of image features, None for pictures. `provenance` says how the features
+    it was trained on were made, None where not known.
     """
+
+    provenance: dict[str, Any] | None = None
 
     def __init__(
         self,
-        config: ModelConfig,
-        vocabulary: Vocabulary | SubwordVocabulary,
-        provenance: dict[str, Any] | None = None,
+        vocabulary: Vocabulary,
+        dim_image: int | None,
+        *,
+        encoder: Callable[[int, int], SentenceEncoder],
+        image_encoder: Callable[[Any, int], ImageEncoder],
+        dim: Size = 1024,
+        similarity: Similarity | None = None,
+        normalize_images: bool = True,
+        unit_images: bool = True,
+        absolute: bool = False,
+        eps: NonNegative = 1e-8,
     ) -> None:
         super().__init__()
-        self.config = config
         self.vocabulary = vocabulary
-        self.provenance = provenance
-        self.sentence_encoder = build_sentence_encoder(config, len(vocabulary))
-        self.image_encoder = build_image_encoder(config)
+        self.dim_image, self.dim = dim_image, dim
+        self.similarity = similarity or Cosine()
+        self.normalize_images, self.unit_images = normalize_images, unit_images
+        self.absolute, self.eps = absolute, eps
+        self.sentence_encoder = encoder(len(vocabulary), dim)
+        self.image_encoder = image_encoder(dim_image, dim)
 
     def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Ids (B, T) int64 to unit rows (B, dim); `lengths` (B,) where captions are padded."""
@@ -50,16 +64,15 @@ class VSE(nn.Module):
         `normalized`.
 
         The original's loss sees images that are not normalised (model.py), though its evaluation
-        normalises them: the training step passes `config.normalize_images`. Without
-        `config.unit_images` they never are.
+        normalises them: the training step passes `normalize_images`. Without `unit_images` they
+        never are.
         """
-        unit = normalized and self.config.unit_images
-        return self._place(self.image_encoder(images), unit)
+        return self._place(self.image_encoder(images), normalized and self.unit_images)
 
     def _place(self, embeddings: Tensor, unit: bool) -> Tensor:
         if unit:
-            embeddings = normalize(embeddings, dim=-1, eps=self.config.eps)
-        return embeddings.abs() if self.config.absolute else embeddings
+            embeddings = normalize(embeddings, dim=-1, eps=self.eps)
+        return embeddings.abs() if self.absolute else embeddings
 
     @torch.inference_mode()
     def encode_sentences(
@@ -74,7 +87,7 @@ class VSE(nn.Module):
             raise UserError("encode_sentences takes a list of captions: put the string in a list.")
         tokenized = self.vocabulary.encode(captions)
         by_length = np.argsort(tokenized.lengths, kind="stable")
-        result = np.empty((len(captions), self.config.dim), dtype=np.float32)
+        result = np.empty((len(captions), self.dim), dtype=np.float32)
         device = self.device
         with self.evaluating():
             for start in track(range(0, len(captions), batch_size), "encoding captions", verbose):
@@ -101,7 +114,7 @@ class VSE(nn.Module):
         images = self._checked_images(images)
         count = images.shape[0]
         size = batch_size or (64 if self.takes_pictures else 4096)
-        result = np.empty((count, self.config.dim), dtype=np.float32)
+        result = np.empty((count, self.dim), dtype=np.float32)
         with self.evaluating():
             for start in track(range(0, count, size), "encoding images", verbose):
                 block = images.rows(slice(start, start + size)).to(self.device)
@@ -115,7 +128,7 @@ class VSE(nn.Module):
         preprocessing = self.preprocessing
         images = given_images(images, preprocessing)
         if preprocessing is None:
-            shape, expected = tuple(images.shape), self.config.dim_image
+            shape, expected = tuple(images.shape), self.dim_image
             if len(shape) < 2 or (expected is not None and shape[-1] != expected):
                 raise UserError(
                     f"The image features have shape {shape}, and the model takes rows of "
@@ -133,7 +146,7 @@ class VSE(nn.Module):
     @property
     def preprocessing(self) -> Preprocessing | None:
         """How pictures are resized and cut for a model that takes them; None: it takes features."""
-        return getattr(self.image_encoder, "preprocessing", None)
+        return self.image_encoder.preprocessing
 
     @property
     def takes_pictures(self) -> bool:

@@ -38,8 +38,8 @@ def fill_word_vectors(
     in_file = vector_size(path)
     if in_file != size:
         raise UserError(
-            f"The vectors in {path} have {in_file} values and model.dim_word={size}: "
-            "leave out model.dim_word (for bow: set model.dim to that)."
+            f"The vectors in {path} have {in_file} values and model.encoder.dim_word={size}: "
+            "leave out model.encoder.dim_word (for bow: set model.dim to that)."
         )
     wanted = {word.encode() for word in words} | {word.lower().encode() for word in words}
     found: dict[bytes, np.ndarray] = {}

@@ -3,6 +3,8 @@ encoders that have them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from vse_exp.models.config import ModelConfig
 from vse_exp.models.initialization import initialize_embedding
-from vse_exp.text.vocabulary import FIRST_WORD, PAD, UNK
+from vse_exp.models.sentence import SentenceEncoder
+from vse_exp.models.word_vectors import fill_word_vectors, vector_size
+from vse_exp.text.vocabulary import (
+    FIRST_WORD,
+    PAD,
+    UNK,
+    TokenizedCaptions,
+    Vocabulary,
+    inside_mask,
+)
 
 
 class WordEmbedding(nn.Embedding):
@@ -48,23 +58,48 @@ class _Rows(torch.autograd.Function):
         return sparse, None, None
 
 
-class WordEncoder(nn.Module):
-    """What all encoders of words share: the word vectors, and dropping words and values."""
+class WordEncoder(SentenceEncoder):
+    """What all encoders of words share: the word vectors, and dropping words and values.
 
-    def __init__(self, vocab_size: int, config: ModelConfig) -> None:
-        super().__init__()
-        assert config.dim_word is not None
-        self.config = config
-        self.embedding = WordEmbedding(vocab_size, config.dim_word)
-        initialize_embedding(self.embedding, config.init == "original")
+    `word_dropout` is the share of words that training reads as unknown, `dropout` that of values
+    of the sentence vector; `word_vectors` names a text file (GloVe's, fastText's) to start from.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        dim_word: int,
+        dropout: float,
+        word_dropout: float,
+        word_vectors: str | None,
+        init: str,
+    ) -> None:
+        super().__init__(vocab_size, dim)
+        self.dim_word, self.dropout, self.word_dropout = dim_word, dropout, word_dropout
+        self.word_vectors = word_vectors
+        self.embedding = WordEmbedding(vocab_size, dim_word)
+        initialize_embedding(self.embedding, init == "original")
+
+    @classmethod
+    def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
+        if keys.get("word_vectors") is None or keys.get("dim_word", 0) is not None:
+            return dict(keys)
+        return {**keys, "dim_word": vector_size(keys["word_vectors"])}
+
+    def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
+        if self.word_vectors is not None:
+            fill_word_vectors(self.embedding, words.words, self.word_vectors)
+
+    def sparse_tables(self) -> list[nn.Embedding]:
+        return [self.embedding]
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Ids (B, T) int64, of which the first `lengths` (B,) count, to vectors (B, dim)."""
         if len(tokens) == 0:  # a process may be left without captions to evaluate
-            return self.embedding.weight.new_zeros(0, self.config.dim)
-        if self.training and self.config.word_dropout:
-            tokens = drop_words(tokens, self.config.word_dropout)
-        return dropout(self.encode(tokens, lengths), self.config.dropout, self.training)
+            return self.embedding.weight.new_zeros(0, self.dim)
+        if self.training and self.word_dropout:
+            tokens = drop_words(tokens, self.word_dropout)
+        return dropout(self.encode(tokens, lengths), self.dropout, self.training)
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         raise NotImplementedError
@@ -88,11 +123,6 @@ def different_words(tokens: Tensor, lengths: Tensor | None = None) -> tuple[Tens
     places = torch.zeros_like(tokens)
     places[inside] = torch.from_numpy(found)
     return torch.from_numpy(words), places
-
-
-def inside_mask(tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Bool (B, T): the positions before each caption's end."""
-    return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
 
 
 def drop_words(tokens: Tensor, share: float) -> Tensor:

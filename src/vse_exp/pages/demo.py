@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import UnreadableImage, decode_image
-from vse_exp.models.checkpoint import load_model
 from vse_exp.retrieval.captioning import Retriever
 from vse_exp.retrieval.collection import gallery_from_config
 from vse_exp.retrieval.gallery import Hits, Kind, open_gallery

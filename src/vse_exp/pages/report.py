@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
@@ -22,12 +23,11 @@ from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import new_folder
-from vse_exp.models.checkpoint import load_model
 from vse_exp.models.vse import VSE
 from vse_exp.pages.histogram import rank_counts
 from vse_exp.pages.writing import PAGE, page, write_thumbnails
 from vse_exp.retrieval.pictures import Thumbnails, open_thumbnails
-from vse_exp.similarity import find_similarity
+from vse_exp.similarity import SimilarityLike, find_similarity
 
 IMAGES_AT_ONCE = 64
 
@@ -109,7 +109,7 @@ def single_results(
     images: np.ndarray,
     captions: np.ndarray,
     caption_image: np.ndarray,
-    similarity: str,
+    similarity: SimilarityLike,
     k: int,
     result: Evaluation,
 ) -> dict[str, Any]:

@@ -60,20 +60,20 @@ def build_gallery(
     """
     if images is None and captions is None:
         raise UserError("There is nothing to put into the gallery: give images or captions.")
-    if ann is not None and model.config.similarity == "order":
+    if ann is not None and not model.similarity.inner_product:
         raise UserError("Order violations have no index for approximate search: leave out ann.")
     rows = None if images is None else given_images(images, model.preprocessing)
     called = [] if rows is None else _checked_names(image_names, len(rows))
     about: dict[str, Any] = {
         "version": VERSION,
         "fingerprint": model_fingerprint(model),
-        "similarity": model.config.similarity,
+        "similarity": type(model.similarity).__name__.lower(),
         "source": source,
         "pictures": pictures,
         "provenance": provenance or model.provenance,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    shape, dtype = (model.config.dim,), np.dtype("<f2" if half else "<f4")
+    shape, dtype = (model.dim,), np.dtype("<f2" if half else "<f4")
 
     def stored(folder: Path | None, kind: Kind, count: int, blocks: Iterable[np.ndarray]) -> Any:
         if folder is None:
@@ -100,7 +100,7 @@ def build_gallery(
             about[kind] = {"count": len(items), "dtype": str(items.vectors.dtype)}
             if items.index is not None:
                 about[kind]["index"] = items.index.about
-        return Gallery(about, caption_image=caption_image, **found)
+        return Gallery(about, model.similarity, caption_image=caption_image, **found)
 
     if output is None:
         return embed(None)

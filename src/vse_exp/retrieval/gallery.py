@@ -26,6 +26,7 @@ from vse_exp.images.weights import weights_hash
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval.ann import AnnIndex
 from vse_exp.retrieval.search import Hits, search
+from vse_exp.similarity import Similarity, find_similarity
 
 VERSION = 1
 ABOUT = "gallery.json"
@@ -63,6 +64,7 @@ class Gallery:
     """
 
     about: Mapping[str, Any]
+    similarity: Similarity
     images: Items | None = None
     captions: Items | None = None
     caption_image: np.ndarray | None = None
@@ -97,10 +99,10 @@ class Gallery:
         Uses the index for approximate search where there is one, unless `exact`.
         """
         items = self.items(kind)
-        if self.about["similarity"] == "order" and query_kind != kind:
+        if not self.similarity.inner_product and query_kind != kind:
             find = best_images if kind == "images" else best_captions
             pair = (items.vectors, queries) if kind == "images" else (queries, items.vectors)
-            scores, rows = find(*pair, k, similarity="order")
+            scores, rows = find(*pair, k, self.similarity)
             return Hits(scores.numpy(), rows.numpy())
         if items.index is not None and not exact:
             return items.index.search(queries, k)
@@ -144,7 +146,9 @@ def open_gallery(path: str | os.PathLike[str], model: VSE | None = None) -> Gall
             kind: _open_items(path, kind, about) for kind in KINDS if kind in about
         }
         links = _open_links(path, kinds)
-        gallery = Gallery(about, kinds.get("images"), kinds.get("captions"), links)
+        gallery = Gallery(
+            about, _similarity(about, model), kinds.get("images"), kinds.get("captions"), links
+        )
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise UserError(f"The gallery {path} is broken ({error}): build it again.") from error
     if model is not None:
@@ -163,6 +167,11 @@ def _check_about(about: Mapping[str, Any]) -> None:
         raise ValueError(f"pictures of {ABOUT} must be a place, or a list of them")
     if not isinstance(about["provenance"], dict | None):
         raise ValueError(f"provenance of {ABOUT} must be a record")
+
+
+def _similarity(about: Mapping[str, Any], model: VSE | None) -> Similarity:
+    """The model's; without one ours of that name."""
+    return find_similarity(about["similarity"]) if model is None else model.similarity
 
 
 def _open_items(path: Path, kind: Kind, about: Mapping[str, Any]) -> Items:

@@ -34,10 +34,10 @@ def regularities(
     not fit, and where nothing is left of the query.
     """
     gallery = np.asarray(gallery, dtype=np.float32)
-    if gallery.ndim != 2 or gallery.shape[1] != model.config.dim:
+    if gallery.ndim != 2 or gallery.shape[1] != model.dim:
         raise UserError(
             f"The gallery has shape {gallery.shape}, and the model's vectors have "
-            f"{model.config.dim} values: embed it with model.encode_images."
+            f"{model.dim} values: embed it with model.encode_images."
         )
     if k < 1:
         raise UserError(f"k is {k}: ask for at least one image.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,30 +11,25 @@ from vse_exp.errors import UserError
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 
-@dataclass(frozen=True)
-class SubwordVocabulary:
+class SubwordVocabulary(Vocabulary):
     """A Hugging Face tokenizer, held as the text of its `tokenizer.json`, special pieces included.
 
     Stands where a Vocabulary does. Captions are cut off after `max_length` pieces.
     """
 
-    tokenizer: str = field(repr=False)
-    max_length: int
-    tokenization: str = field(default="subwords", init=False)
-    prefix: tuple[str, ...] = field(default=(), init=False)
-    _encoder: Any = field(init=False, repr=False, compare=False)
+    prefix = ()
 
-    def __post_init__(self) -> None:
+    def __init__(self, tokenizer_json: str, max_length: int) -> None:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise UserError(
                 "Pre-trained text models need the extra `text`: pip install 'vse_exp[text]'."
             ) from error
-        encoder = Tokenizer.from_str(self.tokenizer)
-        encoder.no_padding()
-        encoder.enable_truncation(self.max_length)
-        object.__setattr__(self, "_encoder", encoder)
+        self.tokenizer_json, self.max_length = tokenizer_json, max_length
+        self._encoder: Any = Tokenizer.from_str(tokenizer_json)
+        self._encoder.no_padding()
+        self._encoder.enable_truncation(max_length)
 
     @property
     def words(self) -> list[str]:
@@ -60,14 +54,13 @@ class SubwordVocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for a checkpoint."""
-        return {"tokenizer": self.tokenizer, "max_length": self.max_length}
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> SubwordVocabulary:
-        return cls(state["tokenizer"], state["max_length"])
+        return {"tokenizer_json": self.tokenizer_json, "max_length": self.max_length}
 
 
-def vocabulary_from_dict(state: Mapping[str, Any]) -> Vocabulary | SubwordVocabulary:
-    """The vocabulary whose `to_dict` a checkpoint holds."""
-    kind = SubwordVocabulary if "tokenizer" in state else Vocabulary
-    return kind.from_dict(state)
+def vocabulary_from_dict(
+    state: Mapping[str, Any], trust: Sequence[str] | None = None
+) -> Vocabulary:
+    """The vocabulary whose `to_dict` a checkpoint holds; `trust` as for `parts.build`."""
+    if "tokenizer_json" in state:
+        return SubwordVocabulary(state["tokenizer_json"], state["max_length"])
+    return Vocabulary.from_dict(state, trust)

@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vse_exp.errors import UserError
+from vse_exp.parts import Part, build, part_spec
+from vse_exp.text.tokenizers import Tokenizer, Words
 
 PAD, EOS, UNK = 0, 1, 2
 """Ids that are no words: filling after a caption's end, end of sentence, unknown word."""
 FIRST_WORD = 3
-
-# letters and digits of any script, with inner apostrophes and hyphens: "don't", "t-shirt"
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-
-
-def _split(caption: str) -> list[str]:
-    return caption.split()
-
-
-def _words(caption: str) -> list[str]:
-    return _WORD.findall(caption.lower())
-
-
-def _stems(caption: str) -> list[str]:
-    return [_stem(word) for word in _words(caption)]
-
-
-@lru_cache(maxsize=1 << 16)
-def _stem(word: str) -> str:
-    return _stemmer().stemWord(word)
-
-
-@cache
-def _stemmer() -> Any:
-    import snowballstemmer  # not needed by the other tokenisations
-
-    return snowballstemmer.stemmer("english")
-
-
-def _ptb(caption: str) -> list[str]:
-    from vse_exp.text.ptb import ptb_tokenize
-
-    return ptb_tokenize(caption.lower())
-
-
-TOKENIZATIONS = {"split": _split, "words": _words, "stems": _stems, "ptb": _ptb}
-"""`split`: whitespace, case kept (the original's). `words`: lower-cased words of any script without
-punctuation. `stems`: the same without English endings (Snowball's Porter 2), so that `dog` and
-`dogs` are one. `ptb`: lower-cased Penn Treebank tokens (VSE++'s)."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +54,28 @@ class TokenizedCaptions:
         return torch.from_numpy(ids), torch.from_numpy(lengths)
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+def inside_mask(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Bool (B, T): the positions before each caption's end."""
+    return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+
+
+class Vocabulary(Part):
     """The words a model knows, and how it cuts a caption into words.
 
     Word i of `words` has id `FIRST_WORD + i`. `prefix` words stand before each caption (VSE++'s
     `<start>`); EOS stands after it.
     """
 
-    words: list[str]
-    tokenization: str = "words"
-    prefix: tuple[str, ...] = ()
-    _ids: dict[str, int] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.tokenization not in TOKENIZATIONS:
-            known = ", ".join(TOKENIZATIONS)
-            raise UserError(f"Unknown tokenization {self.tokenization!r}: choose one of {known}.")
-        ids = {word: FIRST_WORD + index for index, word in enumerate(self.words)}
-        object.__setattr__(self, "_ids", ids)
+    def __init__(
+        self,
+        words: Sequence[str],
+        tokenizer: Tokenizer | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.words = list(words)
+        self.tokenizer = tokenizer or Words()
+        self.prefix = tuple(prefix)
+        self._ids = {word: FIRST_WORD + index for index, word in enumerate(self.words)}
 
     def __len__(self) -> int:
         """Rows of an embedding table for this vocabulary."""
@@ -122,10 +85,11 @@ class Vocabulary:
     def build(
         cls,
         captions: Iterable[str],
-        tokenization: str = "words",
+        tokenizer: Tokenizer | None = None,
         min_count: int = 1,
         max_size: int | None = None,
         drop_rarest: int = 0,
+        prefix: Sequence[str] = (),
     ) -> Vocabulary:
         """Collect the words of `captions`, the most frequent first, ties in order of appearance.
 
@@ -133,26 +97,20 @@ class Vocabulary:
         frequent, and the last `drop_rarest` of what remains (the original drops two: its table
         is two rows short, `build_dictionary` in vocab.py against `n_words` in train.py).
         """
-        if tokenization not in TOKENIZATIONS:
-            known = ", ".join(TOKENIZATIONS)
-            raise UserError(
-                f"Unknown tokenization {tokenization!r} (data.vocabulary.tokenization): "
-                f"choose one of {known}."
-            )
-        tokenize = TOKENIZATIONS[tokenization]
+        tokenizer = tokenizer or Words()
         counts: Counter[str] = Counter()
         for caption in captions:
-            counts.update(tokenize(caption))
+            counts.update(tokenizer(caption))
         words = [word for word, count in counts.most_common(max_size) if count >= min_count]
-        return cls(words[: len(words) - drop_rarest], tokenization)
+        return cls([*prefix, *words[: len(words) - drop_rarest]], tokenizer, prefix)
 
     def tokenize(self, caption: str) -> list[str]:
         """The words of a caption, without prefix and EOS."""
-        return TOKENIZATIONS[self.tokenization](caption)
+        return self.tokenizer(caption)
 
     def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
         """Ids of all captions; words that are not in the vocabulary become UNK."""
-        tokenize, find = TOKENIZATIONS[self.tokenization], self._ids.get
+        tokenize, find = self.tokenizer, self._ids.get
         prefix = [find(word, UNK) for word in self.prefix]
         ids: list[int] = []
         offsets = np.zeros(len(captions) + 1, dtype=np.int64)
@@ -166,11 +124,13 @@ class Vocabulary:
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for a checkpoint."""
         return {
-            "words": list(self.words),
-            "tokenization": self.tokenization,
+            "words": self.words,
+            "tokenizer": part_spec(self.tokenizer),
             "prefix": list(self.prefix),
         }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Vocabulary:
-        return cls(list(state["words"]), state["tokenization"], tuple(state["prefix"]))
+    def from_dict(cls, state: Mapping[str, Any], trust: Sequence[str] | None = None) -> Vocabulary:
+        """The vocabulary whose `to_dict` that is; `trust` as for `parts.build`."""
+        tokenizer = build(state["tokenizer"], where="tokenizer", trust=trust)
+        return cls(state["words"], tokenizer, state["prefix"])

@@ -3,54 +3,52 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+import os
+import shutil
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.errors import UserError
-from vse_exp.images.features import ImageFeatures
-from vse_exp.models.backbone import BackboneImageEncoder, Trunk, load_trunk
-from vse_exp.models.compiling import compile_parts
-from vse_exp.models.config import ModelConfig
-from vse_exp.models.pretrained_text import PretrainedText, read_subwords
-from vse_exp.models.sentence import start_from_pretrained
+from vse_exp.models.image import ImageEncoder
+from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
-from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.parts import build, check, locate
+from vse_exp.schema import of_signature
 from vse_exp.training.module import RetrievalModule
 
-_UNKNOWN_KEY = "unexpected keyword argument"
+log = logging.getLogger(__name__)
+
+Side = TypeVar("Side", SentenceEncoder, ImageEncoder)
 
 
 def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
     """The model in training, and the data that its sizes and vocabulary follow from."""
-    config = ModelConfig.from_dict(plain(cfg.model))
-    trunk = None
-    if config.image_encoder == "backbone":
-        config, trunk = load_trunk(config, cfg.seed)
+    node = complete_model(plain(cfg.model), cfg.seed)
     datamodule = RetrievalDataModule(
         plain(cfg.data),
         seed=cfg.seed,
-        vocabulary=_pretrained_vocabulary(config),
-        preprocessing=trunk.preprocessing if trunk else None,
+        vocabulary=_class_of(node["encoder"], SentenceEncoder).own_vocabulary(node["encoder"]),
+        preprocessing=_class_of(node["image_encoder"], ImageEncoder).preprocessing_of(
+            node["image_encoder"]
+        ),
     )
     module = RetrievalModule(
-        build_model(config, datamodule, trunk),
-        build(cfg.loss),
+        build_model(node, datamodule),
+        build_node(cfg.loss),
         partial(
             build_optimizer,
-            factory=build(cfg.optimizer),
+            factory=build_node(cfg.optimizer),
             lr_scales=cfg.lr_scales and plain(cfg.lr_scales),
             decay_weights_only=cfg.decay_weights_only,
         ),
-        build(cfg.scheduler) if cfg.scheduler else None,
+        build_node(cfg.scheduler) if cfg.scheduler else None,
         decay_c=cfg.decay_c,
         grad_clip=cfg.grad_clip,
         ema=cfg.ema,
@@ -61,68 +59,75 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
     return module, datamodule
 
 
-def build_model(
-    config: ModelConfig, datamodule: RetrievalDataModule, trunk: Trunk | None = None
-) -> VSE:
-    """A new model whose image size and vocabulary follow from the training data.
+def without_foreign_keys(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """`cfg` without those keys of a recipe that are of another part than the one that was chosen.
 
-    `trunk`: the backbone of one that takes pictures, with the weights to start from.
+    `typed` are the overrides of the command: with `model.encoder=bow` among them, what the
+    experiment says of its own encoder and bow does not know is left out, and that is told; what was
+    typed itself stays, to be refused.
     """
+    chosen = [one.lstrip("+").partition("=")[0] for one in typed]
+    for where in chosen:
+        node = OmegaConf.select(cfg, where) if where.startswith("model.") else None
+        if not (isinstance(node, DictConfig) and "_target_" in node):
+            continue
+        known = of_signature(locate(node._target_, where), only_keywords=True).model_fields
+        for key in [key for key in node if key != "_target_" and key not in known]:
+            if not any(
+                one == f"{where}.{key}" or one.startswith(f"{where}.{key}.") for one in chosen
+            ):
+                log.info(
+                    "%s.%s=%s of the recipe is of another part, and left out", where, key, node[key]
+                )
+                with open_dict(node):
+                    del node[key]
+    return cfg
+
+
+def complete_model(node: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The node of a model with all keys, those among them that follow from files that it names."""
+    node = check(node, "model")
+    text, images = node["encoder"], node["image_encoder"]
+    completed = _class_of(images, ImageEncoder).complete(images, seed)
+    return node | {
+        "encoder": _class_of(text, SentenceEncoder).complete(text),
+        "image_encoder": completed,
+    }
+
+
+def build_model(node: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
+    """A new model whose image size and vocabulary follow from the training data, ready to learn."""
     images = datamodule.split("train").image_features
-    if isinstance(images, ImageFeatures):
-        config = config.resolve(images.dim)
-    model = VSE(config, datamodule.vocabulary, datamodule.provenance)
-    if trunk is not None:
-        assert isinstance(model.image_encoder, BackboneImageEncoder)
-        model.image_encoder.backbone.load_state_dict(trunk.module.state_dict())
-    if config.center_images:
-        model.image_encoder.center_on(images.blocks())
-    start_from_pretrained(model.sentence_encoder, datamodule.vocabulary.words)
-    if isinstance(model.sentence_encoder, PretrainedText):
-        # the same for every epoch and run, so read once and kept
-        model.sentence_encoder.start(datamodule.tokenized("train"), cache_folder() / "text")
+    dim_image = images.shape[-1] if datamodule.preprocessing is None else None
+    model: VSE = build(node, datamodule.vocabulary, dim_image, where="model")
+    model.provenance = datamodule.provenance
+    model.image_encoder.start(images.blocks, datamodule.seed)
+    captions = datamodule.tokenized("train")
+    model.sentence_encoder.start(captions, datamodule.vocabulary, cache_folder() / "text")
     return model
 
 
-def _pretrained_vocabulary(config: ModelConfig) -> SubwordVocabulary | None:
-    """The word pieces of a pre-trained text model; None where words are those of the data."""
-    if config.encoder != "pretrained" or config.text_model is None:
-        return None
-    return read_subwords(config.text_model)
+def _class_of(node: dict[str, Any], kind: type[Side]) -> type[Side]:
+    """The class of one side of the model, from inside or outside the package."""
+    found = locate(node["_target_"])
+    if not (inspect.isclass(found) and issubclass(found, kind)):
+        raise UserError(f"{node['_target_']} is no {kind.__name__}: give one as _target_.")
+    return found
 
 
-def build(node: Any) -> Any:
-    """Instantiate a config node; a user's mistake in it comes out as one sentence."""
-    if node is None:
-        return None
-    key = node._get_full_key(None)
-    try:
-        built = instantiate(node)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        with unknown_keys_told(key):
-            if _UNKNOWN_KEY in str(error.__cause__):
-                raise TypeError(str(error.__cause__)) from None
-        raise
-    if isinstance(built, partial):  # is called later, and its keys can be checked now
-        with unknown_keys_told(key):
-            inspect.signature(built.func).bind_partial(**built.keywords)
-    return built
-
-
-@contextmanager
-def unknown_keys_told(key: str) -> Iterator[None]:
-    """A key that what is built has no place for, of the config node `key`."""
-    try:
-        yield
-    except TypeError as error:
-        if _UNKNOWN_KEY not in str(error):
-            raise
+def compile_parts(model: VSE) -> None:
+    """torch.compile of what it helps, in place. UserError without a compiler."""
+    if not (os.environ.get("CXX") or any(map(shutil.which, ("g++", "clang++", "c++", "cl")))):
         raise UserError(
-            f"{key} in the config has a key too many: {error}. Leave it out (~{key}.KEY), or see "
-            f"conf/{key.split('.')[0]} for those that exist."
-        ) from None
+            "compile=true needs a C++ compiler (g++ or clang++): install one, or set compile=false."
+        )
+    model.sentence_encoder.compile_parts()
+    model.image_encoder.compile_parts()
+
+
+def build_node(node: Any) -> Any:
+    """What a config node describes; a mistake in it is told with its key."""
+    return None if node is None else build(plain(node), where=node._get_full_key(None))
 
 
 def plain(node: Any) -> Any:

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from vse_exp.data.loading import PairBatch
-from vse_exp.losses import CollapseDetector, HardestHingeLoss
+from vse_exp.losses import CollapseDetector
 from vse_exp.training.distributed import is_first_process
 from vse_exp.training.module import RetrievalModule
 
@@ -35,10 +35,10 @@ class CollapseWatch(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RetrievalModule)
-        loss = pl_module.loss
-        self.watching = isinstance(loss, HardestHingeLoss)
-        if isinstance(loss, HardestHingeLoss):
-            self.detector.plateau = 2 * loss.margin
+        plateau = pl_module.loss.collapsed_value
+        self.watching = plateau is not None
+        if plateau is not None:
+            self.detector.plateau = plateau
         else:
             log.warning("callbacks=collapse is for loss=hardest_hinge, and watches no other loss")
 

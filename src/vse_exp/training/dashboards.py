@@ -15,6 +15,7 @@ from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.models.vse import VSE
+from vse_exp.similarity import SimilarityLike
 
 QUERIES = 16
 TOP = 5
@@ -89,7 +90,7 @@ def log_answers(
     if not dashboards:
         return
     images, captions = (torch.from_numpy(rows) for rows in embed_split([model], split))
-    answers = find_answers(images, captions, split, model.config.similarity, picture)
+    answers = find_answers(images, captions, split, model.similarity, picture)
     for dashboard in dashboards:
         dashboard.show_answers(answers, step)
         dashboard.keep_best(best, metrics)
@@ -105,7 +106,7 @@ def find_answers(
     images: Tensor,
     captions: Tensor,
     split: Split,
-    similarity: str,
+    similarity: SimilarityLike,
     picture: Callable[[int], Any] | None = None,
 ) -> Answers:
     """The answers among the embeddings (n_images, d) and (n_captions, d) of a split."""

@@ -20,7 +20,7 @@ from vse_exp.data.loading import find_split_files
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import read_json, write_json
-from vse_exp.models.checkpoint import load_model, read_checkpoint
+from vse_exp.models.checkpoint import load_weights, read_checkpoint
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
 from vse_exp.training.building import build_parts, plain
@@ -153,7 +153,7 @@ def _final_results(
     """Dev's best metrics, and those of the best model on test."""
     trainer.strategy.barrier("best checkpoint")
     if folder.best.is_file():
-        module.evaluated_model.load_state_dict(load_model(folder.best).state_dict())
+        load_weights(module.evaluated_model, folder.best)
     trainer.test(module, datamodule=datamodule, verbose=False)
     assert module.tested is not None
     if trainer.is_global_zero:

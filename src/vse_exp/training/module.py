@@ -18,11 +18,8 @@ from vse_exp.data.loading import CaptionBatch, ImageBatch, PairBatch
 from vse_exp.errors import UserError
 from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.evaluation.torchmetric import RetrievalMetric
-from vse_exp.losses import encode_in_chunks
-from vse_exp.models.backbone import BackboneImageEncoder
-from vse_exp.models.bow import BagOfWords
+from vse_exp.losses import ContrastiveLoss, encode_in_chunks
 from vse_exp.models.checkpoint import KEY, describe
-from vse_exp.models.rnn import Recurrent
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
 from vse_exp.training.averaging import ExponentialAverage
@@ -44,7 +41,7 @@ class RetrievalModule(LightningModule):
     def __init__(
         self,
         model: VSE,
-        loss: nn.Module,
+        loss: ContrastiveLoss,
         optimizer: Callable[[nn.Module], Optimizer],
         scheduler: Callable[..., LRScheduler | ReduceLROnPlateau] | None = None,
         decay_c: float = 0.0,
@@ -57,6 +54,7 @@ class RetrievalModule(LightningModule):
             raise UserError(f"chunk_size is {chunk_size}: null, or at least 1.")
         self.model = model
         self.loss = loss
+        self.loss.use(model.similarity)
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.decay_c = decay_c
@@ -68,7 +66,7 @@ class RetrievalModule(LightningModule):
         self.tested: Evaluation | None = None
         self.averaged = None if ema is None else ExponentialAverage(model, ema)
         self.finite = FiniteLosses()
-        self.metric = RetrievalMetric(similarity=model.config.similarity)
+        self.metric = RetrievalMetric(similarity=model.similarity)
 
     @property
     def evaluated_model(self) -> VSE:
@@ -76,12 +74,10 @@ class RetrievalModule(LightningModule):
         return self.model if self.averaged is None else cast(VSE, self.averaged.module)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        set_progress = getattr(self.loss, "set_progress", None)
-        if callable(set_progress):  # losses with a schedule
-            set_progress(self.global_step, self._epochs_done(batch_idx))
-        if isinstance(self.model.image_encoder, BackboneImageEncoder):
-            # here and not in a hook, since a resumed run begins in mid-epoch
-            self.model.image_encoder.set_epoch(self.current_epoch)
+        # here and not in a hook, since a resumed run begins in mid-epoch
+        self.loss.set_progress(self.global_step, self._epochs_done(batch_idx))
+        self.model.sentence_encoder.set_epoch(self.current_epoch)
+        self.model.image_encoder.set_epoch(self.current_epoch)
         if self.chunk_size is None:
             images, captions = self.embed_pairs(batch)
         else:
@@ -97,7 +93,7 @@ class RetrievalModule(LightningModule):
     def embed_pairs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Embeddings (B, d) of a training batch's images and captions, as the loss sees them."""
         captions = self.model.embed_captions(batch.tokens, batch.lengths)
-        images = self.model.embed_images(batch.images, self.model.config.normalize_images)
+        images = self.model.embed_images(batch.images, self.model.normalize_images)
         if batch.image_row is not None:
             images = images.index_select(0, batch.image_row)
         count = len(batch.image_index)  # none where one stands in for an empty share of the batch
@@ -167,9 +163,9 @@ class RetrievalModule(LightningModule):
                 "gradients, and a GPU would wait to know their rows; choose optimizer=adam or "
                 "adamw, or trainer=default with trainer.accelerator=cpu."
             )
-        encoder = self.model.sentence_encoder
-        if alone and on_cpu and isinstance(encoder, BagOfWords | Recurrent):
-            encoder.embedding.sparse = True
+        if alone and on_cpu:
+            for table in self.model.sentence_encoder.sparse_tables():
+                table.sparse = True
         if self.scheduler_factory is None:
             return optimizer
         # by name and only where it is wanted, so that torch's own schedules fit too

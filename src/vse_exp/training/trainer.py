@@ -12,7 +12,6 @@ from typing import Any
 import lightning.pytorch as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
@@ -22,8 +21,9 @@ from omegaconf import DictConfig
 
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import read_checkpoint, write_checkpoint
+from vse_exp.parts import build
 from vse_exp.runs.folder import RunFolder
-from vse_exp.training.building import build, unknown_keys_told
+from vse_exp.training.building import build_node, plain
 from vse_exp.training.csv_logger import CSVMetrics
 from vse_exp.training.log import TrainingLog
 from vse_exp.training.terminal import TrainingProgress
@@ -49,21 +49,26 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
     Its strategy and plugins may be given by `_target_`. Raises UserError for what cannot be had
     here, and for a training that would have no update or no end.
     """
-    callbacks: list[pl.Callback] = [build(one) for one in cfg.callbacks.values() if one is not None]
+    callbacks: list[pl.Callback] = [
+        build_node(one) for one in cfg.callbacks.values() if one is not None
+    ]
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
     if not _any(callbacks, ProgressBar):
         callbacks.insert(0, TrainingProgress(progress))
     # `last` at the end, so that what they save holds the state of all others
     callbacks = [TrainingLog(cfg.disp_freq), *callbacks, *last]
     loggers = [CSVMetrics(folder.metrics)]
-    loggers += [build(one) for one in cfg.logger.values() if one is not None]
-    wanted = instantiate(cfg.trainer, _convert_="all")
+    loggers += [build_node(one) for one in cfg.logger.values() if one is not None]
+    wanted = plain(cfg.trainer)
     for key in sorted(NOT_HERE.keys() & wanted.keys()):
         raise UserError(f"trainer.{key} is not for this program: {NOT_HERE[key]}.")
     own = {
         "logger": loggers,
         "callbacks": callbacks,
-        "plugins": [AtomicCheckpointIO(), *(wanted.pop("plugins", None) or [])],
+        "plugins": [
+            AtomicCheckpointIO(),
+            *(build(one) for one in wanted.pop("plugins", None) or []),
+        ],
         "default_root_dir": folder.path,
         "enable_checkpointing": _any(callbacks, Checkpoint),
         "enable_model_summary": _any(callbacks, ModelSummary),
@@ -83,11 +88,10 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         raise UserError(
             f"trainer.{clash[0]} is set by the program itself: leave it out (~trainer.{clash[0]})."
         )
-    with unknown_keys_told("trainer"):
-        try:
-            trainer = pl.Trainer(**wanted, **own)
-        except (ValueError, MisconfigurationException) as error:  # no such device, precision, …
-            raise UserError(f"trainer in the config: {error}") from None
+    try:
+        trainer = build({"_target_": "lightning.pytorch.Trainer"} | wanted | own, where="trainer")
+    except (ValueError, MisconfigurationException) as error:  # no such device, precision, …
+        raise UserError(f"trainer in the config: {error}") from None
     _check(trainer, wanted)
     return trainer
 

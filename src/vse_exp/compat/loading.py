@@ -1,0 +1,40 @@
+"""Loading a model, whoever wrote it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vse_exp.device import find_device
+from vse_exp.errors import UserError
+from vse_exp.models.checkpoint import load_checkpoint
+from vse_exp.models.vse import VSE
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    trust: Sequence[str] = (),
+) -> VSE:
+    """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`), the original's
+    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it.
+
+    `device` may be `auto`: a GPU where there is one. Nothing is imported, read or downloaded since
+    the file says so; the classes of a model that is made of others' parts are built where their
+    packages are named in `trust`. Raises UserError for a file that is none of these.
+    """
+    path, device = Path(path), find_device(device)
+    if not path.is_file():
+        raise UserError(f"No checkpoint {path}: give the path of a trained model.")
+    if path.suffix == ".npz":
+        from vse_exp.compat.original import load_original
+
+        return load_original(path).to(device).eval()
+    if path.name.endswith(".pth.tar"):
+        from vse_exp.compat.vsepp import load_vsepp
+
+        return load_vsepp(path).to(device).eval()
+    return load_checkpoint(path, device, trust)

@@ -1,0 +1,93 @@
+"""Text models of others as folders: `config.json`, `tokenizer.json` and weights.
+
+They are read when a training starts, by the name that its user typed, and never for a checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from vse_exp.errors import UserError
+from vse_exp.text.subwords import SubwordVocabulary
+
+KEY = "model.encoder.model"
+POOLINGS = {
+    "cls_token": "FirstPooling", "mean_tokens": "MeanPooling", "max_tokens": "MaxPooling"
+}  # fmt: skip
+"""What sentence-transformers calls a pooling, and our class."""
+
+
+def model_folder(name: str) -> Path:
+    """Where the model `name` lies: a folder, `package:NAME` for one inside an installed Python
+    package, or a name on the Hugging Face hub, which is fetched if it is not there yet.
+    """
+    folder = Path(name)
+    if name.startswith("package:"):
+        package = name.removeprefix("package:")
+        # a name with dots would import what stands before the dot
+        found = importlib.util.find_spec(package) if package.isidentifier() else None
+        if found is None or not found.submodule_search_locations:
+            raise UserError(f"{KEY}={name}: no package {package}: pip install it.")
+        inside = Path(found.submodule_search_locations[0])
+        configs = sorted(inside.rglob("config.json"), key=lambda path: len(path.parts))
+        folder = configs[0].parent if configs else inside
+    elif not folder.exists() and name.count("/") == 1:
+        folder = _from_hub(name)
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"{KEY}={name}: no config.json in {folder}: give the folder of a model, "
+            "package:NAME, or a name on the Hugging Face hub."
+        )
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    needs_transformers()
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "1_Pooling/*"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # no network, no such model, no right to it: many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{KEY}={name} cannot be fetched: {reason}") from error
+
+
+def read_architecture(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The transformer's configuration of a model, and the node of its own pooling."""
+    folder = model_folder(name)
+    pooling = "MeanPooling"
+    chosen = folder / "1_Pooling" / "config.json"
+    if chosen.is_file():
+        modes = json.loads(chosen.read_text(encoding="utf-8"))
+        for mode, ours in POOLINGS.items():
+            if modes.get(f"pooling_mode_{mode}"):
+                pooling = ours
+    architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return architecture, {"_target_": f"vse_exp.models.pooling.{pooling}"}
+
+
+def read_subwords(name: str) -> SubwordVocabulary:
+    """The tokenizer of a model."""
+    folder = model_folder(name)
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise UserError(f"{KEY}={name}: no tokenizer.json in {folder}.")
+    limits = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    max_length = limits.get("max_position_embeddings", 512)
+    limit = folder / "sentence_bert_config.json"
+    if limit.is_file():
+        asked = json.loads(limit.read_text(encoding="utf-8")).get("max_seq_length")
+        max_length = min(max_length, asked or max_length)
+    return SubwordVocabulary(file.read_text(encoding="utf-8"), max_length)
+
+
+def needs_transformers() -> None:
+    """UserError where the library that builds them is not installed."""
+    if importlib.util.find_spec("transformers") is None:
+        raise UserError(
+            "model.encoder=pretrained needs the extra `text`: pip install 'vse_exp[text]'."
+        )

@@ -1,0 +1,72 @@
+"""Tokenisers: from a caption to its words."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from vse_exp.errors import UserError
+from vse_exp.parts import Part
+from vse_exp.text.ptb import ptb_tokenize
+
+# letters and digits of any script, with inner apostrophes and hyphens: "don't", "t-shirt"
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+
+class Tokenizer(Part):
+    """Cuts a caption into words: `tokenizer(caption)` is a list of strings."""
+
+    def __call__(self, caption: str) -> list[str]:
+        raise NotImplementedError
+
+
+class Split(Tokenizer):
+    """At white space, case kept: the original's."""
+
+    def __call__(self, caption: str) -> list[str]:
+        return caption.split()
+
+
+class Words(Tokenizer):
+    """Lower-cased words of any script, without punctuation."""
+
+    def __call__(self, caption: str) -> list[str]:
+        return _WORD.findall(caption.lower())
+
+
+class Stems(Tokenizer):
+    """Lower-cased words without their endings (Snowball; Porter 2 for English), so that `dog` and
+    `dogs` are one. UserError for a language that has no stemmer."""
+
+    def __init__(self, *, language: str = "english") -> None:
+        import snowballstemmer  # not needed by the others
+
+        if language not in snowballstemmer.algorithms():
+            raise UserError(
+                f"There is no stemmer for language={language}: choose one of "
+                f"{', '.join(snowballstemmer.algorithms())}, or tokenizer=words."
+            )
+        self.language = language
+        self._stemmer: Any = snowballstemmer.stemmer(language)
+        self._stem = lru_cache(maxsize=1 << 16)(self._stemmer.stemWord)
+
+    def __call__(self, caption: str) -> list[str]:
+        return [self._stem(word) for word in _WORD.findall(caption.lower())]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stems:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a cache cannot be pickled for workers
+        return _stems, (self.language,)
+
+
+def _stems(language: str) -> Stems:
+    return Stems(language=language)
+
+
+class Treebank(Tokenizer):
+    """Lower-cased Penn Treebank tokens, punctuation among them: VSE++'s (NLTK's word_tokenize)."""
+
+    def __call__(self, caption: str) -> list[str]:
+        return ptb_tokenize(caption)

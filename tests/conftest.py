@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import vse_exp.train  # noqa: F401  (registers what ${run_name:} in its config stands for)
 from vse_exp.cli import config_dir
-from vse_exp.training.building import without_foreign_keys
+from vse_exp.parts import without_foreign_keys
 
 
 def _folder(variable: str) -> Path:
@@ -72,7 +73,11 @@ def tiny(tmp_path: Path) -> Path:
 def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     """The config of a command."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return without_foreign_keys(compose(name, list(overrides)), overrides)
+        cfg = compose(name, list(overrides))
+    values = OmegaConf.to_container(cfg)
+    assert isinstance(values, dict)
+    without_foreign_keys(cast(dict[str, Any], values), overrides)
+    return OmegaConf.create(values)
 
 
 def configuration(data: Path, run_dir: Path, *overrides: str) -> DictConfig:

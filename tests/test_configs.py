@@ -82,6 +82,8 @@ def test_a_parts_file_shows_all_of_its_keys_with_their_defaults(group, option):
     inside = {key for key in fields if isinstance(shown.get(key), dict | list)}
     from_outside = {"encoder", "image_encoder", "similarity", "seed"}
     assert shown.keys() - from_outside == fields.keys() - from_outside
+    if group == "loss":
+        return  # of which there are several files a class
     for key in fields.keys() - from_outside - inside:
         assert shown[key] == fields[key].default, key
 

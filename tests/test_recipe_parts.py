@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from omegaconf import DictConfig
 
+from conftest import composed as from_files
 from embeddings import random_pairs
 from vse_exp.cli import config_dir
 from vse_exp.losses import HardestHingeLoss, HingeLoss, QueuedLoss, WeightedSum
 from vse_exp.optimizers import build_optimizer
+from vse_exp.training.building import build_node
 
 
 def names(group: str) -> list[str]:
@@ -22,14 +24,13 @@ def names(group: str) -> list[str]:
 PARTS = ("optimizer", "scheduler")
 
 
-def composed(*overrides: str):
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("train", list(overrides))
+def composed(*overrides: str) -> DictConfig:
+    return from_files("train", overrides)
 
 
 @pytest.mark.parametrize("name", names("loss"))
 def test_losses(name):
-    loss = instantiate(composed(f"loss={name}").loss)
+    loss = build_node(composed(f"loss={name}").loss)
     for seed in range(2):
         images, captions, ids = random_pairs(4, seed=seed, images=3)
         value = loss(images, captions, ids)
@@ -40,14 +41,15 @@ def test_losses(name):
 
 def test_order_brings_the_models_part():
     cfg = composed("loss=order")
-    assert (cfg.model.similarity, cfg.model.absolute, cfg.loss.margin) == ("order", True, 0.05)
+    assert cfg.model.similarity._target_ == "vse_exp.similarity.Order"
+    assert (cfg.model.absolute, cfg.loss.margin) == (True, 0.05)
 
 
 def test_parts_of_composed_losses_can_be_exchanged():
-    queue = instantiate(composed("loss=queue", "loss@loss.loss=hinge", "loss.size=7").loss)
+    queue = build_node(composed("loss=queue", "loss@loss.loss=hinge", "loss.size=7").loss)
     assert isinstance(queue, QueuedLoss)
     assert isinstance(queue.loss, HingeLoss)
-    total = instantiate(composed("loss=sum", "loss@loss.losses.hinge=hardest_hinge").loss)
+    total = build_node(composed("loss=sum", "loss@loss.losses.hinge=hardest_hinge").loss)
     assert isinstance(total, WeightedSum)
     assert isinstance(total.losses["hinge"], HardestHingeLoss)
 
@@ -56,8 +58,10 @@ def test_parts_of_composed_losses_can_be_exchanged():
 def test_optimizers_and_schedules(choice):
     cfg = composed(choice, "lrate=0.5")
     table = torch.nn.Embedding(5, 3)
-    made = build_optimizer(table, instantiate(cfg.optimizer))
-    schedule = instantiate(cfg.scheduler)(made, 10)
+    made = build_optimizer(table, build_node(cfg.optimizer))
+    factory = build_node(cfg.scheduler)
+    takes = inspect.signature(factory).parameters
+    schedule = factory(made, **({"total_steps": 10} if "total_steps" in takes else {}))
     assert made.param_groups[0]["initial_lr"] == 0.5
     before = table.weight.detach().clone()
     for _ in range(2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,8 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from vse_exp.errors import UserError
 from vse_exp.schema import checked, joined, of_signature, told_in_full
+
+log = logging.getLogger(__name__)
 
 TARGET, PARTIAL, ARGUMENTS = "_target_", "_partial_", "_args_"
 _SPECIAL = (TARGET, PARTIAL, ARGUMENTS, "_convert_", "_recursive_")
@@ -95,6 +98,28 @@ def check(node: Any, where: str, trust: Sequence[str] | None = None) -> dict[str
             keys = {key: keys[key] for key in given}
     inside = partial(check, trust=trust)
     return special | {key: _each(one, joined(where, key), inside) for key, one in keys.items()}
+
+
+def without_foreign_keys(config: dict[str, Any], typed: Sequence[str]) -> None:
+    """Take out those keys of a recipe that are of another part than the one that was chosen.
+
+    `typed` are the overrides of the command: with `model.encoder=bow` among them, what the
+    experiment says of its own encoder and bow does not know is left out, and that is told; what was
+    typed itself stays, to be refused.
+    """
+    chosen = [one.lstrip("+").partition("=")[0] for one in typed]
+    for where in chosen:
+        node: Any = config
+        for name in where.split("."):
+            node = node.get(name) if isinstance(node, Mapping) else None
+        if not is_part(node) or not _is_ours(found := locate(node[TARGET], where)):
+            continue
+        known = of_signature(found, only_keywords=True).model_fields
+        for key in [key for key in node if key not in _SPECIAL and key not in known]:
+            name = f"{where}.{key}"
+            if not any(one == name or one.startswith(f"{name}.") for one in chosen):
+                log.info("%s=%s of the recipe is for another part, and left out", name, node[key])
+                del node[key]
 
 
 def _construct(node: dict[str, Any], given: Sequence[Any] = ()) -> Any:

@@ -12,6 +12,7 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.evaluator import embed_bank, evaluate_model
 from vse_exp.evaluation.metrics import retrieval_metrics
 from vse_exp.evaluation.rerank import QueryBank
+from vse_exp.similarity import find_similarity
 
 caption_image = np.arange(30) // 3
 
@@ -21,7 +22,7 @@ def model(seed: int, dim: int, similarity: str = "cosine") -> Any:
     images = random.random((10, dim)).astype(np.float32)
     captions = images[caption_image] + random.random((30, dim)).astype(np.float32) / 2
     return SimpleNamespace(
-        config=SimpleNamespace(similarity=similarity),
+        similarity=find_similarity(similarity),
         encode_images=lambda features: images,
         encode_sentences=lambda sentences: captions,
     )
@@ -50,7 +51,7 @@ def test_order_models_are_ranked_by_their_order() -> None:
     images, captions = one.encode_images(0), one.encode_sentences(0)
     violation = np.maximum(0, captions[None] - images[:, None])
     assert evaluate_model([one], SPLIT).metrics == naive(-(violation**2).sum(2))
-    with pytest.raises(UserError, match="cosine and order cannot be joined"):
+    with pytest.raises(UserError, match="Cosine and Order cannot be joined"):
         evaluate_model([model(1, 4), one], SPLIT)
 
 

@@ -89,13 +89,13 @@ def test_sizes_that_do_not_fit(problem: Problem, protocol: str, n_images: int, w
 
 @pytest.mark.parametrize("similarity", ["cosine", "order"])
 def test_an_ensemble_scores_the_mean(similarity: str) -> None:
-    from vse_exp.similarity import SIMILARITIES
+    from vse_exp.similarity import find_similarity
 
     random = np.random.default_rng(0)
     sizes = (3, 5, 2)
     images = [random.random((4, size)).astype(np.float32) for size in sizes]
     captions = [random.random((9, size)).astype(np.float32) for size in sizes]
-    score = SIMILARITIES[similarity]
+    score = find_similarity(similarity)
     tensors = [torch.from_numpy(concatenate_ensemble(rows)) for rows in (images, captions)]
     each = [
         score(torch.from_numpy(rows), torch.from_numpy(others))

@@ -31,7 +31,7 @@ def test_against_loops(ids):
 def test_positives_that_agree_cost_little():
     captions = torch.eye(3).repeat_interleave(2, 0)
     ids = torch.tensor([0, 0, 1, 1, 2, 2])
-    assert CaptionContrastLoss(0.05)(captions, captions, ids).item() < 1e-6
+    assert CaptionContrastLoss(temperature=0.05)(captions, captions, ids).item() < 1e-6
 
 
 def test_a_batch_without_positives_costs_nothing_and_is_told_once(caplog):

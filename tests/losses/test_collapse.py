@@ -55,5 +55,5 @@ def test_it_sees_real_training_on_the_plateau_and_not_the_sum():
             detector.update(value.item(), 32)
         return detector
 
-    assert train(HardestHingeLoss(0.2)).collapsed
-    assert train(HardestHingeLoss(0.2, warmup_steps=100)).updates == 0
+    assert train(HardestHingeLoss(margin=0.2)).collapsed
+    assert train(HardestHingeLoss(margin=0.2, warmup_steps=100)).updates == 0

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from embeddings import random_pairs
 from vse_exp.errors import UserError
 from vse_exp.losses import HingeLoss
+from vse_exp.parts import check
+from vse_exp.similarity import find_similarity
 
 
 def by_loops(images, captions, ids, margin, masked=True, measure="cosine"):
@@ -40,7 +42,9 @@ def by_loops(images, captions, ids, margin, masked=True, measure="cosine"):
 )
 def test_equals_loops(n, seed, margin, masked, measure):
     images, captions, ids = random_pairs(n, seed=seed, images=max(1, n // 2))
-    loss = HingeLoss(margin, mask_same_image=masked, similarity=measure)(images, captions, ids)
+    hinge = HingeLoss(margin=margin, mask_same_image=masked)
+    hinge.use(find_similarity(measure))
+    loss = hinge(images, captions, ids)
     expected = by_loops(images.detach(), captions.detach(), ids, margin, masked, measure)
     assert loss.item() == pytest.approx(expected, abs=1e-9)
 
@@ -50,22 +54,25 @@ def test_by_hand():
     captions = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
     # scores [[1, .8], [0, .6]]; image 0: .2-1+.8=0, image 1: .2-.6+0<0; caption 0: .2-1+0<0,
     # caption 1: .2-.6+.8=.4
-    assert HingeLoss(0.2)(images, captions).item() == pytest.approx(0.4)
+    assert HingeLoss(margin=0.2)(images, captions).item() == pytest.approx(0.4)
 
 
 def test_captions_of_one_image_are_no_negatives_unless_asked():
     images = captions = torch.ones(3, 2).div(2**0.5)
     ids = torch.tensor([4, 4, 7])
-    assert HingeLoss(0.2)(images, captions, ids).item() == pytest.approx(2 * 0.2 * 4)
-    unmasked = HingeLoss(0.2, mask_same_image=False)
+    assert HingeLoss(margin=0.2)(images, captions, ids).item() == pytest.approx(2 * 0.2 * 4)
+    unmasked = HingeLoss(margin=0.2, mask_same_image=False)
     assert unmasked(images, captions, ids).item() == pytest.approx(2 * 0.2 * 6)
-    assert HingeLoss(0.2)(images, captions).item() == pytest.approx(2 * 0.2 * 6)
+    assert HingeLoss(margin=0.2)(images, captions).item() == pytest.approx(2 * 0.2 * 6)
 
 
-@pytest.mark.parametrize("options", [{}, {"similarity": "order"}, {"margin": 1.0}])
-def test_gradient(options):
+@pytest.mark.parametrize(
+    ("options", "measure"), [({}, "cosine"), ({}, "order"), ({"margin": 1.0}, "cosine")]
+)
+def test_gradient(options, measure):
     images, captions, ids = random_pairs(5, seed=3, images=3)
     loss = HingeLoss(**options)
+    loss.use(find_similarity(measure))
     assert torch.autograd.gradcheck(lambda i, c: loss(i, c, ids), (images, captions))
 
 
@@ -82,7 +89,7 @@ def test_one_item_has_no_loss_and_no_gradient():
 def test_ncon_negatives_a_pair_and_direction(ncon):
     """With equal scores every negative costs the margin, so the loss counts them."""
     images = captions = torch.ones(6, 2).div(2**0.5)
-    loss = HingeLoss(0.2, ncon=ncon)
+    loss = HingeLoss(margin=0.2, ncon=ncon)
     assert loss(images, captions).item() == pytest.approx(2 * 6 * ncon * 0.2)
     ids = torch.tensor([0, 0, 0, 0, 1, 2])  # the first four have two valid negatives only
     expected = 4 * min(2, ncon) + 2 * min(5, ncon)
@@ -91,9 +98,9 @@ def test_ncon_negatives_a_pair_and_direction(ncon):
 
 def test_drawn_negatives_change_and_are_uniform():
     images, captions, ids = random_pairs(4, seed=1)
-    loss = HingeLoss(1.0, ncon=1)
+    loss = HingeLoss(margin=1.0, ncon=1)
     drawn = torch.stack([loss(images, captions, ids) for _ in range(2000)])
-    whole = HingeLoss(1.0)(images, captions, ids)
+    whole = HingeLoss(margin=1.0)(images, captions, ids)
     assert drawn.std() > 0
     assert drawn.mean().item() == pytest.approx(whole.item() / 3, rel=0.02)
 
@@ -126,13 +133,13 @@ def test_autocast_does_not_coarsen_scores():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"margin": 0}, r"loss.margin is 0, and must lie in \(0, 1\]"),
-        ({"margin": 1.2}, "loss.margin is 1.2"),
-        ({"margin": float("nan")}, "loss.margin is nan"),
-        ({"ncon": 0}, "loss.ncon is 0"),
-        ({"similarity": "euclid"}, "Unknown similarity 'euclid'"),
+        ({"margin": 0}, r"loss.margin=0 must be greater than 0"),
+        ({"margin": 1.2}, "loss.margin=1.2 must be at most 1"),
+        ({"margin": float("nan")}, "loss.margin=nan"),
+        ({"ncon": 0}, "loss.ncon=0 must be at least 1"),
+        ({"similarity": "order"}, "Unknown key loss.similarity"),
     ],
 )
 def test_mistakes_are_told(options, message):
     with pytest.raises(UserError, match=message):
-        HingeLoss(**options)
+        check({"_target_": "vse_exp.losses.HingeLoss", **options}, "loss")

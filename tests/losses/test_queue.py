@@ -17,6 +17,7 @@ from vse_exp.losses import (
     SigmoidLoss,
     WeightedSum,
 )
+from vse_exp.parts import check
 
 LOSSES = [HingeLoss, HardestHingeLoss, InfoNCELoss, SigmoidLoss]
 
@@ -24,7 +25,7 @@ LOSSES = [HingeLoss, HardestHingeLoss, InfoNCELoss, SigmoidLoss]
 def hinge_with_past(images, captions, ids, past, margin=0.2):
     """Sum of hinges where `past` is a list of (image, caption, id)."""
     images, captions = images.detach(), captions.detach()
-    loss = HingeLoss(margin)(images, captions, ids).item()
+    loss = HingeLoss(margin=margin)(images, captions, ids).item()
     for image, caption, own in zip(images, captions, ids, strict=True):
         right = float(image @ caption)
         for old_image, old_caption, old in past:
@@ -105,5 +106,6 @@ def test_it_is_used_from_its_first_step_and_tells_its_loss_of_progress():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match=r"loss.size, the length of the queue, is 0"):
-        QueuedLoss(loss=HingeLoss(), size=0)
+    node = {"_target_": "vse_exp.losses.QueuedLoss", "size": 0}
+    with pytest.raises(UserError, match=r"loss.size=0 must be at least 1"):
+        check({**node, "loss": {"_target_": "vse_exp.losses.HingeLoss"}}, "loss")

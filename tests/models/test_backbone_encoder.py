@@ -51,7 +51,7 @@ def gradients(model: BackboneImageEncoder, pictures: torch.Tensor) -> dict[str, 
 
 def test_small_cnn(pictures):
     model = BackboneImageEncoder(None, 5, head=head_factory(), transform=SMALL)
-    trunk = model.image_encoder.backbone
+    trunk = model.backbone
     assert isinstance(trunk, SmallCNN)
     model.start(lambda: [pictures], seed=0)
     assert model(pictures).shape == (4, 5)

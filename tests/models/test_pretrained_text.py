@@ -22,7 +22,7 @@ from vse_exp.models.text_models import model_folder, read_subwords
 from vse_exp.models.vse import VSE
 from vse_exp.models.words import leave_out
 from vse_exp.parts import build, check
-from vse_exp.text.subwords import SubwordVocabulary
+from vse_exp.text.subwords import vocabulary_from_dict
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `text`")
 
@@ -77,7 +77,7 @@ def test_pieces(folder: Path, tmp_path: Path) -> None:
     encoded = vocabulary.encode([*CAPTIONS, "a " * 50])
     assert encoded.lengths.tolist() == [6, 8, 2, 9, 6, 12]
     assert encoded.tokens[:6].tolist() == [2, 4, 5, 6, 7, 3]
-    again = SubwordVocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
+    again = vocabulary_from_dict(json.loads(json.dumps(vocabulary.to_dict())))
     assert again.to_dict() == vocabulary.to_dict()
 
 
@@ -128,6 +128,7 @@ def test_centring_and_a_perceptron(folder: Path, tmp_path: Path, frozen: bool) -
     encoder.start(captions, model.vocabulary, tmp_path / "again")
     plain = model_of(folder, tmp_path).sentence_encoder
     plain.set_submodule("projection", torch.nn.Identity())
+    plain._memory = None  # read anew
     rows = torch.cat([plain(*captions.batch(np.array([row]))) for row in range(5)])
     torch.testing.assert_close(encoder.mean, rows.mean(0))
     assert encoder.mlp is not None
@@ -144,6 +145,7 @@ def test_a_part_of_its_output_is_dropped(folder: Path, tmp_path: Path) -> None:
     model = model_of(folder, tmp_path, dropout=0.5).train()
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.sentence_encoder.set_submodule("projection", torch.nn.Identity())
+    model.sentence_encoder._memory = None  # read anew
     assert 0.2 < (model.sentence_encoder(tokens, lengths) == 0).float().mean() < 0.8
 
 
@@ -187,9 +189,10 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
     model = model_of(folder, tmp_path)
     encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS[:2])
     expected = model.encode_sentences(CAPTIONS)
-    encoder.start(captions, model.vocabulary, tmp_path)
+    cache = tmp_path / "cache"
+    encoder.start(captions, model.vocabulary, cache)
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
-    (file,) = tmp_path.glob("captions-*.npy")
+    (file,) = cache.glob("captions-*.npy")
     np.testing.assert_allclose(np.linalg.norm(np.load(file), axis=1), 1, rtol=1e-5)
 
     def fail(**_: object) -> None:
@@ -199,7 +202,7 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
     tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
     model.embed_captions(tokens, lengths).sum().backward()  # also after encoding
-    encoder.start(captions, model.vocabulary, tmp_path)  # from the file
+    encoder.start(captions, model.vocabulary, cache)  # from the file
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS[:2]), expected[:2], atol=1e-6)
     with pytest.raises(AssertionError, match="read again"):
         model.encode_sentences(CAPTIONS)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vse_exp.errors import UserError
+from vse_exp.parts import without_foreign_keys
 from vse_exp.schema import Keys, checked, holds_keys
 
 
@@ -27,8 +28,11 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
-def checked_config(schema: type[Keys], cfg: DictConfig) -> DictConfig:
-    """The composed config with the types that `schema` says. UserError for the first wrong key."""
+def checked_config(
+    schema: type[Keys], cfg: DictConfig, overrides: Sequence[str] = ()
+) -> DictConfig:
+    """The composed config with the types that `schema` says, and without what its recipe says of
+    parts that `overrides` put others in the place of. UserError for the first wrong key."""
     try:
         values: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException:  # of what is read from a group that is none any more
@@ -36,6 +40,7 @@ def checked_config(schema: type[Keys], cfg: DictConfig) -> DictConfig:
             if not isinstance(value, dict) and holds_keys(schema.model_fields[str(key)].annotation):
                 raise UserError(f"{key}={value} must be a mapping, {{key: value}}.") from None
         raise
+    without_foreign_keys(values, overrides)
     typed = OmegaConf.create(checked(schema, values))
     OmegaConf.set_struct(typed, True)
     return typed

@@ -13,6 +13,7 @@ from unittest import mock
 
 from hydra import version as hydra_version
 from hydra._internal import utils as hydra_cli
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -47,7 +48,7 @@ def verb(
         def job(cfg: DictConfig) -> object:
             show_log()
             with mistakes_told():
-                return task(checked_config(schema, cfg))
+                return task(checked_config(schema, cfg, HydraConfig.get().overrides.task))
 
         def main(arguments: Sequence[str] | None = None) -> None:
             with mistakes_told():

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vse_exp.parts import Node
 from vse_exp.schema import Count, Keys, Seed, Size, Text, form
 
 Device = Annotated[
@@ -39,7 +40,8 @@ class Augmentation(Keys):
 
 
 class Vocabulary(Keys):
-    tokenization: Literal["stems", "words", "split", "ptb"]
+    tokenizer: Node | None = None
+    prefix: list[Text]
     splits: Annotated[list[Text], Field(min_length=1)]
     min_count: Size
     max_size: Size | None

@@ -23,7 +23,7 @@ _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^']
 def composed(config: str, schema: type[Keys], overrides: Sequence[str]) -> DictConfig:
     """The config under `overrides`, inside a command. UserError for whatever is wrong with them."""
     try:
-        return checked_config(schema, compose(config, list(overrides)))
+        return checked_config(schema, compose(config, list(overrides)), overrides)
     except HydraException as error:
         raise explained(error, Asked(config, schema, overrides)) from error
 
@@ -94,7 +94,7 @@ def _no_key(key: str, asked: Asked) -> UserError:
             known = [*asked.schema.model_fields, *asked.groups()]
             return unknown_key(key, known, values={str(one): cfg[one] for one in cfg})
         try:
-            checked_config(asked.schema, cfg)
+            checked_config(asked.schema, cfg, asked.overrides)
         except UserError as error:
             return error
         return UserError(f"{key} is not in the config: say +{key}=… to add it.")

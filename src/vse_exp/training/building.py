@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import shutil
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.scenes.build import cache_folder
@@ -20,10 +18,7 @@ from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
 from vse_exp.parts import build, check, locate
-from vse_exp.schema import of_signature
 from vse_exp.training.module import RetrievalModule
-
-log = logging.getLogger(__name__)
 
 Side = TypeVar("Side", SentenceEncoder, ImageEncoder)
 
@@ -57,31 +52,6 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
     if cfg.compile:
         compile_parts(module.model)
     return module, datamodule
-
-
-def without_foreign_keys(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
-    """`cfg` without those keys of a recipe that are of another part than the one that was chosen.
-
-    `typed` are the overrides of the command: with `model.encoder=bow` among them, what the
-    experiment says of its own encoder and bow does not know is left out, and that is told; what was
-    typed itself stays, to be refused.
-    """
-    chosen = [one.lstrip("+").partition("=")[0] for one in typed]
-    for where in chosen:
-        node = OmegaConf.select(cfg, where) if where.startswith("model.") else None
-        if not (isinstance(node, DictConfig) and "_target_" in node):
-            continue
-        known = of_signature(locate(node._target_, where), only_keywords=True).model_fields
-        for key in [key for key in node if key != "_target_" and key not in known]:
-            if not any(
-                one == f"{where}.{key}" or one.startswith(f"{where}.{key}.") for one in chosen
-            ):
-                log.info(
-                    "%s.%s=%s of the recipe is of another part, and left out", where, key, node[key]
-                )
-                with open_dict(node):
-                    del node[key]
-    return cfg
 
 
 def complete_model(node: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Train(Keys):
     matmul_precision: Literal["highest", "high", "medium"]
     paths: RunPaths
     data: Data
-    model: dict[str, Any]
+    model: Node
     loss: Node
     optimizer: Node
     scheduler: Node | None

@@ -64,9 +64,9 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model.encoder=rnn"], "Unknown model.encoder=rnn: choose one of bow, gru, lstm"),
-        (["loss=hinge", "loss.margin=1.5"], "loss.margin is 1.5, and must lie in (0, 1]"),
-        (["model.encoder=bow", "model.encoder.dim_word=5"], "contradicts model.dim=8"),
+        (["model.encoder=rnn"], "Unknown model.encoder=rnn: There are bow, gru, lstm"),
+        (["loss=hinge", "loss.margin=1.5"], "loss.margin=1.5 must be at most 1"),
+        (["model.encoder=bow", "model.encoder.dim_word=5"], "Unknown key model.encoder.dim_word"),
         (["data.name=elsewhere"], "No train split of data set 'elsewhere'"),
         (["+loss.losses.infonce.foo=1"], "Unknown key loss.losses.infonce.foo: there are temp"),
         (["scheduler=constant", "+scheduler.at=0.5"], "Unknown key scheduler.at: "),
@@ -75,7 +75,12 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is not for this program"),
         (["trainer.precision=8"], "trainer.precision=8 must be 64"),
         (
-            ["data.order=uniform", "data.unique_images=false", "data.captions_together=1"],
+            [
+                "data.order=uniform",
+                "data.unique_images=false",
+                "data.captions_together=1",
+                "data.bucket_width=4",
+            ],
             "data.order=uniform mixes lengths",
         ),
     ],
@@ -146,19 +151,20 @@ def test_loading_needs_neither_lightning_nor_hydra(trained):
 def test_a_sweep_lists_the_job_that_failed_and_goes_on(tiny, tmp_path, monkeypatch, capfd):
     runs = tmp_path / "runs"
     folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={runs}"]
-    arguments = ["-m", *SHORT, *folders, "loss=hinge", "loss.margin=0.1,7,0.2"]
+    arguments = ["-m", *SHORT, *folders, "data.captions_per_image=3,7,null"]
     assert call(monkeypatch, train_main, *arguments) == 1
     assert len(list(runs.rglob("results.json"))) == 2
     (failed,) = runs.rglob("failed.txt")
-    assert "loss.margin is 7" in failed.read_text()
+    assert "not 7 captions an image" in failed.read_text()
     told = capfd.readouterr().err
     assert told.endswith("error: 1 of the jobs failed.\n")
     # each line says whose it is, and a table tells all
-    assert "[margin=7] failed: loss.margin is 7" in told
-    assert re.search(r"\[margin=0.1\] epoch 1, update \d+: aR", told)
-    rows = [line.split() for line in told.splitlines()]
-    assert [row[:2] for row in rows if len(row) > 1 and row[0].startswith("margin=")] == [
-        ["margin=0.1", "finished"], ["margin=7", "failed"], ["margin=0.2", "finished"],
+    assert "[captions_per_image=7] failed: " in told
+    assert re.search(r"\[captions_per_image=3\] epoch 1, update \d+: aR", told)
+    rows = [line.split()[:2] for line in told.splitlines() if line.startswith(" captions_per")]
+    assert rows == [
+        ["captions_per_image=3", "finished"], ["captions_per_image=7", "failed"],
+        ["captions_per_image=null", "finished"],
     ]  # fmt: skip
     assert not list(runs.glob(".sweep-*"))
     assert call(monkeypatch, train_main, *arguments) == 1

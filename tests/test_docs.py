@@ -75,10 +75,16 @@ def run(code: str, language: str, folder: Path) -> None:
     program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
     python = Path(sys.executable).parent
     path = f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{folder}"
+    # a page's data sets lie in its own folder
+    environment = {key: value for key, value in os.environ.items() if key != "VSE_DATA_DIR"}
     done = subprocess.run(
         [*program, code],
         cwd=folder,
-        env={**os.environ, "PATH": f"{python}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path},
+        env={
+            **environment,
+            "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": path,
+        },
         capture_output=True,
         text=True,
         check=False,

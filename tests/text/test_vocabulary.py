@@ -41,7 +41,7 @@ def test_ids_by_frequency_ties_by_appearance():
 
 
 @pytest.mark.parametrize(
-    ("options", Words()),
+    ("options", "words"),
     [
         ({"min_count": 2}, ["b", "a"]),
         ({"max_size": 3}, ["b", "a", "c"]),

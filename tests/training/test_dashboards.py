@@ -150,5 +150,5 @@ def test_tensorboard_gets_the_same_scalars(tiny, tmp_path):
 def test_an_unknown_mode(tiny, tmp_path):
     cfg = configuration(tiny, tmp_path / "run", "logger=wandb", "logger.wandb.mode=of",
                         "logger.wandb.name=x")  # fmt: skip
-    with pytest.raises(UserError, match=r"logger.wandb.mode=of: choose one of online, offline"):
+    with pytest.raises(UserError, match=r"logger.wandb.mode=of must be 'online', 'offline'"):
         train(cfg)

@@ -12,11 +12,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vse_exp.cli import config_dir
+from vse_exp.training.building import build_node
 from vse_exp.training.distributed import gather_batch
 
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
@@ -27,7 +27,7 @@ PROGRESS = ((0, 0.0), (300, 0.5))  # a queue is full, and hardest negatives coun
 def make_loss(name: str) -> nn.Module:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("train", [f"loss={name}", "model.dim=5", "paths.run_dir=x"])
-    return instantiate(cfg.loss)
+    return build_node(cfg.loss)
 
 
 def make_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,8 +45,7 @@ def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list
     parameters = [*encoders.parameters(), *loss.parameters()]
     results = []
     for progress in PROGRESS:
-        if hasattr(loss, "set_progress"):
-            loss.set_progress(*progress)
+        loss.set_progress(*progress)
         value = step(encoders, loss, part, seed=progress[0])
         grads = [p.grad for p in parameters]
         if processes > 1:
@@ -141,7 +140,10 @@ def command(tiny: Path, run: Path, *options: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-NO_DROPOUT = ["model.word_dropout=0", "model.image_dropout=0", "model.mlp_dropout=0"]
+NO_DROPOUT = [
+    f"model.{key}=0"
+    for key in ("encoder.word_dropout", "image_encoder.dropout", "image_encoder.hidden_dropout")
+]
 
 
 def test_batches_of_fewer_captions_than_processes(tiny, tmp_path):

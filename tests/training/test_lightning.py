@@ -204,7 +204,7 @@ def test_precisions(tiny, tmp_path, precision):
         ("max_epochs=-1", "train for ever"),
         ("max_epochs=0", "at least one update"),
         ("trainer.max_steps=0", "at least one update"),
-        ("trainer.precision=7", "trainer in the config"),
+        ("trainer.precision=7", "trainer.precision=7 must be 64"),
     ],
 )
 def test_refusals(tiny, tmp_path, override, message):

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
 from commands import run_command
-from conftest import random_captions
+from conftest import composed, random_captions
 from vse_exp import evaluate, index, report, retrieve
-from vse_exp.cli import config_dir
 from vse_exp.compat.loading import load_model
 from vse_exp.data.scenes import write_pictures
 from vse_exp.errors import Interrupted, UserError
@@ -26,7 +24,7 @@ from vse_exp.training.fit import train
 from vse_exp.training.interruption import SaveOnSignal
 
 SCENES = ["data.scenes.n_train=12", "data.scenes.n_dev=4", "data.scenes.n_test=4"]
-SMALL = ["model.image_encoder.transform={size: 32}", "model.dim=8", "model.image_encoder.hidden=8"]
+SMALL = ["model.image_encoder.transform={size: 32}", "model.dim=8", "data.eval_batch_size=64"]
 SMALL += ["data.batch_size=30", "valid_freq=3", "max_epochs=2", "progress=false"]
 
 
@@ -37,10 +35,11 @@ def cache(tmp_path_factory):
         yield
 
 
-def config(run: Path, *overrides: str, data: list[str] = SCENES) -> DictConfig:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        experiment = ["experiment=scenes_pixels", f"paths.run_dir={run}"]
-        return compose("train", [*experiment, *data, *SMALL, *overrides])
+def config(
+    run: Path, *overrides: str, data: list[str] = SCENES, small: list[str] = SMALL
+) -> DictConfig:
+    experiment = ["experiment=scenes_pixels", f"paths.run_dir={run}"]
+    return composed("train", [*experiment, *data, *small, *overrides])
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -108,7 +107,7 @@ def test_a_checkpoint_needs_no_weights_file(tmp_path):
     data = ["data=folder", "data.name=mine", f"paths.data_dir={tmp_path}"]
     data += [f"data.pictures={tmp_path / 'pictures'}"]
     with pytest.raises(UserError, match=r"takes image features, .* model\.image_encoder=backbone"):
-        train(config(tmp_path / "run", "model.image_encoder=mlp", data=data))
+        train(config(tmp_path / "run", "model.image_encoder=mlp", small=SMALL[1:], data=data))
     train(config(tmp_path / "run", "model.image_encoder.backbone=shufflenet_v2_x0_5",
                  "resume=never", f"model.image_encoder.weights={tmp_path / 'start.pth'}",
                  "model.image_encoder.unfreeze_epoch=null",
@@ -156,7 +155,7 @@ def test_all_commands_take_such_a_model(trained: Path, tmp_path, monkeypatch, ca
 
 
 def test_features_and_pictures_do_not_mix(trained: Path, tmp_path, capsys):
-    train(config(tmp_path, "model.image_encoder=linear", "max_epochs=1"))
+    train(config(tmp_path, "model.image_encoder=linear", "max_epochs=1", small=SMALL[1:]))
     both = [str(folder / "checkpoints" / "best.ckpt") for folder in (trained, tmp_path)]
     told = run(evaluate.main, f"checkpoint=[{','.join(both)}]", *SCENES, capsys=capsys, code=1)
     assert "take different images" in told

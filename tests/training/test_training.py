@@ -39,7 +39,8 @@ def test_a_run_leaves_everything_in_its_folder(tiny, tmp_path, encoder):
     results = train(configuration(tiny, run, f"model.encoder={encoder}"))
     assert set(results["test"]) >= {"aR@1", "sR@10", "aMedr", "sMedr", "rsum", "protocol"}
     assert "12 images x 36 captions" in results["test"]["protocol"]
-    assert OmegaConf.load(run / "config.yaml").model.encoder == encoder
+    target = OmegaConf.load(run / "config.yaml").model.encoder._target_
+    assert target.rpartition(".")[2] == {"bow": "BagOfWords"}.get(encoder, encoder.upper())
     for name in ("about.json", "overrides.json", "train.log", "checkpoints/last.ckpt"):
         assert (run / name).stat().st_size > 0
     model = load_model(run / "checkpoints" / "best.ckpt")
@@ -109,7 +110,7 @@ def test_mistakes(tiny, tmp_path, override, message):
 
 
 def test_bow_with_another_word_size(tiny, tmp_path):
-    asked = ["model.encoder=bow", "model.encoder.dim_word=5"]
+    asked = ["model.encoder=bow", "+model.encoder.dim_word=5"]
     with pytest.raises(UserError, match=r"Unknown key model\.encoder\.dim_word"):
         train(configuration(tiny, tmp_path / "run", *asked))
 

@@ -16,7 +16,7 @@ from vse_exp.evaluation.metrics import NDCG, RECALLS, STANDARD, Metric, Recall, 
 from vse_exp.evaluation.protocols import PROTOCOLS, Evaluation, evaluate_embeddings
 from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.evaluation.rows import as_map, as_rows, check_map
-from vse_exp.similarity import SimilarityLike
+from vse_exp.similarity import SimilarityLike, find_similarity
 
 KARPATHY = {(1000, 5000): "Flickr8k's or Flickr30K's test set", (5000, 25010): "COCO 5K"}
 """Images and captions of the test splits of Karpathy and Fei-Fei (2015)."""
@@ -50,7 +50,7 @@ def evaluate_as(
         return karpathy(*rows, metrics=metrics, similarity=similarity)
     if protocol == "mteb":
         return mteb(*rows, texts, metrics=metrics, similarity=similarity)
-    if similarity != "cosine":
+    if not find_similarity(similarity).inner_product:
         raise UserError("protocol=clip_benchmark is of cosines: this model has another similarity.")
     return clip_benchmark(*rows)
 

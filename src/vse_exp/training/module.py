@@ -100,6 +100,8 @@ class RetrievalModule(LightningModule):
         return images[:count], captions[:count]
 
     def _epochs_done(self, batch_idx: int) -> float:
+        if self._trainer is None:  # a step by hand
+            return 0.0
         return self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:

@@ -16,7 +16,7 @@ from vse_exp.compat.original import load_original, write_original
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
 from vse_exp.similarity import Order
-from vse_exp.text.tokenizers import Split, Words
+from vse_exp.text.tokenizers import Whitespace, Words
 from vse_exp.text.vocabulary import UNK, Vocabulary
 from vse_exp.unpickling import load_data
 
@@ -193,7 +193,7 @@ def test_files_of_different_models(folder: Path) -> None:
     ],
 )
 def test_what_the_original_lacks_is_not_written(tmp_path: Path, keys: dict[str, Any]) -> None:
-    model = small_model(Vocabulary(["a", "dog"], Split()), 5, dim=4, **keys)
+    model = small_model(Vocabulary(["a", "dog"], Whitespace()), 5, dim=4, **keys)
     for name, weight in model.named_parameters():
         if "bias_hh" in name:
             weight.data.fill_(1.0)

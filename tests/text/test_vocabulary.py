@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
-from vse_exp.text.tokenizers import Split, Stems, Words
+from vse_exp.text.tokenizers import Stems, Whitespace, Words
 from vse_exp.text.vocabulary import EOS, PAD, UNK, Vocabulary
 
 
 def test_split_keeps_case_and_words_drops_punctuation():
     caption = "Two  girls play , in a “Café” t-shirt don't 3 ."
-    split = Vocabulary.build([caption], Split())
+    split = Vocabulary.build([caption], Whitespace())
     words = Vocabulary.build([caption], Words())
     assert split.tokenize(caption) == [
         "Two", "girls", "play", ",", "in", "a", "“Café”", "t-shirt", "don't", "3", "."
@@ -31,7 +31,7 @@ def test_stems_join_the_forms_of_a_word():
 
 
 def test_ids_by_frequency_ties_by_appearance():
-    vocabulary = Vocabulary.build(["b a a", "c b", "d"], Split())
+    vocabulary = Vocabulary.build(["b a a", "c b", "d"], Whitespace())
     assert vocabulary.words == ["b", "a", "c", "d"]
     assert (PAD, EOS, UNK) == (0, 1, 2)
     tokens, lengths = vocabulary.encode(["a d", "zz b"]).batch(torch.arange(2).numpy())
@@ -49,11 +49,11 @@ def test_ids_by_frequency_ties_by_appearance():
     ],
 )
 def test_limits(options, words):
-    assert Vocabulary.build(["b a a", "c b", "d"], Split(), **options).words == words
+    assert Vocabulary.build(["b a a", "c b", "d"], Whitespace(), **options).words == words
 
 
 def test_padding_empty_captions_and_prefix():
-    vocabulary = Vocabulary(["<start>", "dog"], Split(), prefix=("<start>",))
+    vocabulary = Vocabulary(["<start>", "dog"], Whitespace(), prefix=("<start>",))
     encoded = vocabulary.encode(["", "dog dog"])
     assert encoded.lengths.tolist() == [2, 4]
     tokens, lengths = encoded.batch(torch.tensor([0, 1]).numpy())
@@ -77,6 +77,6 @@ def test_round_trip_and_unknown_tokenizers():
 
 
 def test_prefix_words_come_first():
-    vocabulary = Vocabulary.build(["dog cat dog"], Split(), prefix=["<start>"])
+    vocabulary = Vocabulary.build(["dog cat dog"], Whitespace(), prefix=["<start>"])
     assert vocabulary.words == ["<start>", "dog", "cat"]
     assert vocabulary.encode(["cat"]).tokens.tolist() == [3, 5, EOS]

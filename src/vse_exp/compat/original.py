@@ -21,7 +21,7 @@ from vse_exp.files import atomic_path
 from vse_exp.models.vse import VSE
 from vse_exp.parts import build, part_spec
 from vse_exp.similarity import Cosine
-from vse_exp.text.tokenizers import Split
+from vse_exp.text.tokenizers import Whitespace
 from vse_exp.text.vocabulary import FIRST_WORD, Vocabulary
 from vse_exp.unpickling import load_data, utf8
 
@@ -42,7 +42,7 @@ def load_original(path: str | os.PathLike[str]) -> VSE:
     one of the three files is missing, broken, or does not fit the others.
     """
     options = _options(f"{path}.pkl")
-    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", options["n_words"]), Split())
+    vocabulary = Vocabulary(_words(f"{path}.dictionary.pkl", options["n_words"]), Whitespace())
     encoder: dict[str, Any] = {"_target_": ENCODERS[options["encoder"]]}
     if options["encoder"] == "gru":
         encoder["dim_word"] = options["dim_word"]
@@ -107,7 +107,7 @@ def write_original(model: VSE, path: str | os.PathLike[str]) -> None:
     model that the original cannot express.
     """
     encoder = _expressible(model)
-    if not isinstance(model.vocabulary.tokenizer, Split):
+    if not isinstance(model.vocabulary.tokenizer, Whitespace):
         log.warning(
             "The original cuts captions at white space and nothing else: give it those words "
             "that model.vocabulary.tokenize(caption) makes, joined by blanks."

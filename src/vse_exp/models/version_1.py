@@ -24,7 +24,7 @@ _POOLINGS = {
     "gpo": "GeneralizedPooling",
     "random": "RandomPooling",
 }
-_TOKENIZERS = {"split": "Split", "words": "Words", "stems": "Stems", "ptb": "Treebank"}
+_TOKENIZERS = {"split": "Whitespace", "words": "Words", "stems": "Stems", "ptb": "Treebank"}
 _SIMILARITIES = {"cosine": "cosine.Cosine", "order": "order.Order"}
 
 

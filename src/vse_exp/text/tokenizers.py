@@ -21,7 +21,7 @@ class Tokenizer(Part):
         raise NotImplementedError
 
 
-class Split(Tokenizer):
+class Whitespace(Tokenizer):
     """At white space, case kept: the original's."""
 
     def __call__(self, caption: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Parts that vse_exp does not have."""

@@ -1,0 +1,105 @@
+"""Parts from a folder beside the checkout: trained, resumed, swept, evaluated, indexed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny: Path):
+    """Runs a command in a copy of the examples; its exit status and what it said."""
+    shutil.copytree(EXAMPLES, tmp_path / "own")
+
+    def call(verb: str, *arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", f"vse_exp.{verb}", *arguments, *data(verb, tiny)],
+            cwd=tmp_path / "own",
+            env={**os.environ, "VSE_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return call
+
+
+def data(verb: str, tiny: Path) -> list[str]:
+    keys = ["data=custom", "data.name=tiny", f"paths.data_dir={tiny}"]
+    if verb == "train":
+        keys += ["--config-dir", "conf", "data.batch_size=6", "model.dim=8", "progress=false"]
+    return keys
+
+
+def test_from_training_to_a_gallery(run, tmp_path: Path) -> None:
+    training = ["experiment=own", "paths.run_dir=run", "valid_freq=2"]
+    assert run("train", *training, "max_epochs=1")[0] == 0
+    folder = tmp_path / "own" / "run"
+    trained = json.loads((folder / "results.json").read_text())
+    assert set(trained) >= {"dev", "test"}
+    checkpoint = "checkpoint=run/checkpoints/best.ckpt"
+
+    status, said = run("evaluate", checkpoint, "split=test")
+    assert status == 1
+    assert said.count("\n") == 1
+    assert said.startswith("error: ")
+    assert "trust=[own_parts]" in said
+    trusted = [checkpoint, "trust=[own_parts]"]
+    assert run("evaluate", *trusted, "split=test", "output=test.json")[0] == 0
+    evaluated = json.loads((tmp_path / "own" / "test.json").read_text())
+    assert evaluated["rsum"] == pytest.approx(trained["test"]["rsum"])
+    assert run("index", *trusted, "split=test", "output=gallery")[0] == 0
+    status, said = run("retrieve", *trusted, "gallery=gallery", "query=a dog runs", "k=2")
+    assert status == 0, said
+
+
+INTERRUPT = """
+import os, pathlib, signal
+from lightning.pytorch import Callback
+
+class Interrupt(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        marker = pathlib.Path("interrupted")
+        if trainer.global_step == 5 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_an_interrupted_training_goes_on(run, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    (folder / "own_parts" / "interrupt.py").write_text(INTERRUPT)
+    keys = ["experiment=own", "valid_freq=2", "max_epochs=2"]
+    keys.append("+callbacks.interrupt._target_=own_parts.interrupt.Interrupt")
+    assert run("train", *keys, "paths.run_dir=cut")[0] == 75
+    assert run("train", *keys, "paths.run_dir=cut")[0] == 0
+    assert run("train", *keys, "paths.run_dir=whole")[0] == 0
+    cut, whole = (
+        json.loads((folder / name / "results.json").read_text()) for name in ("cut", "whole")
+    )
+    assert [cut[split] for split in ("dev", "test")] == [whole[split] for split in ("dev", "test")]
+
+
+def test_a_sweep(run, tmp_path: Path) -> None:
+    swept = ["-m", "model.encoder=cnn", "model.encoder.dropout=0,0.5", "max_epochs=1"]
+    status, said = run("train", *swept, "paths.runs_dir=runs")
+    assert status == 0, said
+    assert len(list((tmp_path / "own" / "runs").rglob("results.json"))) == 2
+
+
+def test_keys_of_own_parts_are_checked(run) -> None:
+    status, said = run("train", "model.encoder=cnn", "model.encoder.dropout=2")
+    assert (status, said.splitlines()[-1][:7]) == (1, "error: ")
+    assert "model.encoder.dropout" in said
+    status, said = run("train", "model.encoder=cnn", "+model.encoder.width=3")
+    assert (status, said.splitlines()[-1][:7]) == (1, "error: ")
+    assert "widths" in said

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -119,6 +120,8 @@ def test_page(page: Path, tmp_path: Path) -> None:
     write_named_files(page, tmp_path)
     if page.stem == "photos":
         write_photos(tmp_path)
+    if page.stem == "parts":
+        shutil.copytree(ROOT / "examples", tmp_path, dirs_exist_ok=True)
     for block in blocks(page):
         if block.how == "skip":
             continue

@@ -146,3 +146,12 @@ def test_links_between_pages() -> None:
 def test_the_page_of_python_names_all_that_is_public() -> None:
     named = re.findall(r"auto\w+:: vse_exp\.(\w+)$", (ROOT / "docs/api.md").read_text(), re.M)
     assert sorted(named) == sorted(vse_exp.__all__)
+
+
+def test_the_steps_of_the_default_recipe_can_be_left_out() -> None:
+    """The keys in the table of the page of results."""
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\| `([^`|]+=[^`|]+)`[^|]*\| [\d.]+ \| -", text, re.MULTILINE)
+    assert len(steps) == 6
+    for step in steps:
+        check_config(f"python -m vse_exp.train experiment=best data=f8k {step}")

@@ -8,11 +8,11 @@ from typing import Annotated
 from omegaconf import DictConfig
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Command
+from vse_exp.cli.keys import ModelCommand
 from vse_exp.schema import Text, form
 
 
-class Convert(Command):
+class Convert(ModelCommand):
     checkpoint: Text
     output: Annotated[
         str, form(r"\.(ckpt|npz)$", "a file that ends in .ckpt (ours) or .npz (the original's)")
@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> None:
 
     output = Path(cfg.output)
     if cfg.vocabulary is None:
-        model = load_model(cfg.checkpoint)
+        model = load_model(cfg.checkpoint, trust=cfg.trust)
     else:
         from vse_exp.compat.vsepp import load_vsepp
 

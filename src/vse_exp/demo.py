@@ -8,11 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Command, Data, Device
+from vse_exp.cli.keys import Data, Device, ModelCommand
 from vse_exp.schema import Text
 
 
-class DemoKeys(Command):
+class DemoKeys(ModelCommand):
     data: Data | None = None
     checkpoint: Text
     gallery: Text | None

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Command, Device
+from vse_exp.cli.keys import Device, ModelCommand
 from vse_exp.schema import Size, Text, form
 
 
-class Embed(Command):
+class Embed(ModelCommand):
     checkpoint: Text
     captions: Text | None
     features: Text | None
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.embed import embed_files
 
     config: Any = OmegaConf.to_container(cfg)
-    count = embed_files(load_model(cfg.checkpoint, cfg.device), config)
+    count = embed_files(load_model(cfg.checkpoint, cfg.device, cfg.trust), config)
     print(f"{cfg.output}: {count:,} vectors")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Checkpoints, Command, Data, Device
+from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand
 from vse_exp.errors import UserError
 from vse_exp.files import write_json, write_text
 from vse_exp.parts import Node
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vse_exp.models.vse import VSE
 
 
-class Evaluate(Command):
+class Evaluate(ModelCommand):
     data: Data
     checkpoint: Checkpoints
     split: Text
@@ -69,7 +69,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.tables import eccv_table, further_table, results_table
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
-    models = [load_model(path, cfg.device) for path in paths]
+    models = [load_model(path, cfg.device, cfg.trust) for path in paths]
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
     if cfg.bank is not None and cfg.rerank is None:
         raise UserError(f"bank={cfg.bank} is for re-ranking: say rerank=… too, or leave it out.")

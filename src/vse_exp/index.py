@@ -7,7 +7,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Collection, Command, Device
+from vse_exp.cli.keys import Collection, Device, ModelCommand
 from vse_exp.schema import Keys, Size, Text
 
 
@@ -20,7 +20,7 @@ class Ann(Keys):
     ef_search: Size
 
 
-class Index(Collection, Command):
+class Index(Collection, ModelCommand):
     checkpoint: Text
     output: Text
     overwrite: bool
@@ -35,7 +35,8 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.retrieval.collection import gallery_from_config
 
     config: Any = OmegaConf.to_container(cfg)
-    gallery = gallery_from_config(config, load_model(cfg.checkpoint, cfg.device), cfg.output)
+    model = load_model(cfg.checkpoint, cfg.device, cfg.trust)
+    gallery = gallery_from_config(config, model, cfg.output)
     for kind in gallery.kinds:
         items = gallery.items(kind)
         print(f"{len(items):,} {kind} of {items.vectors.shape[1]} dimensions")

@@ -8,11 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Checkpoints, Command, Data, Device
+from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand
 from vse_exp.schema import Size, Text
 
 
-class Report(Command):
+class Report(ModelCommand):
     data: Data
     checkpoint: Checkpoints
     split: Text

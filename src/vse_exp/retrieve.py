@@ -9,13 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Collection, Command, Device
+from vse_exp.cli.keys import Collection, Device, ModelCommand
 from vse_exp.errors import printable
 from vse_exp.retrieval.queries import find_target, read_queries, verbatim
 from vse_exp.schema import Size, Text
 
 
-class Retrieve(Collection, Command):
+class Retrieve(Collection, ModelCommand):
     checkpoint: Text
     gallery: Text | None
     query: Text | Annotated[list[Text], Field(min_length=1)]
@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     values = config["query"] if isinstance(config["query"], list) else [config["query"]]
     queries = read_queries(values)
-    model = load_model(config["checkpoint"], config["device"])
+    model = load_model(config["checkpoint"], config["device"], config["trust"])
     for path in [value for value in map(str, values) if value.endswith(".npy")]:
         allow = bool(config["allow_feature_mismatch"])
         require_compatible(model.provenance, feature_record(path), allow)

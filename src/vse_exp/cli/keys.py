@@ -26,6 +26,12 @@ class Command(Keys):
     paths: Paths
 
 
+class ModelCommand(Command):
+    """What commands have that load a model."""
+
+    trust: list[Text]
+
+
 class SplitFiles(Keys):
     captions: Text | None = None
     features: Text | None = None

@@ -151,7 +151,7 @@ class _Clock:
 
 def open_demo(config: Mapping[str, Any]) -> Demo:
     """The demo of the keys in conf/demo.yaml: its model, and a gallery from disk or in memory."""
-    model = load_model(config["checkpoint"], config["device"])
+    model = load_model(config["checkpoint"], config["device"], config["trust"])
     if config["gallery"] is not None:
         gallery = open_gallery(config["gallery"], model)
     else:

@@ -81,7 +81,7 @@ def report_from_config(config: Mapping[str, Any]) -> Evaluation:
     """The report that the keys in conf/report.yaml ask for."""
     given = config["checkpoint"]
     paths = [given] if isinstance(given, str) else given
-    models = [load_model(path, config["device"]) for path in paths]
+    models = [load_model(path, config["device"], config["trust"]) for path in paths]
     data, name = config["data"], config["split"]
     split = load_split_for(models, data, name)
     thumbnails = open_thumbnails(config["pictures"] or split.pictures, split.image_names)

@@ -131,13 +131,9 @@ def _construct(node: dict[str, Any], given: Sequence[Any] = ()) -> Any:
         if key not in _SPECIAL
     }
     arguments = (*given, *node.get(ARGUMENTS, ()))
-    if node.get(PARTIAL):
-        return partial(found, *arguments, **keys)
-    if not _is_ours(found):
-        return found(*arguments, **keys)
-    if len(arguments) < _needed(found):
-        return partial(found, *arguments, **keys)
-    return found(*arguments, **keys)
+    waiting = _is_ours(found) and len(arguments) < _needed(found)
+    make = partial(found, *arguments, **keys)
+    return make if node.get(PARTIAL) or waiting else make()
 
 
 def _name(found: Callable[..., Any]) -> str:

@@ -23,8 +23,8 @@ Size = Annotated[int, Field(ge=1, lt=2**31)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
-Power = Annotated[float, Field(gt=0, le=1)]
-Margin = Annotated[float, Field(gt=0, le=1)]
+UpToOne = Annotated[float, Field(gt=0, le=1)]
+"""A margin, or a power that values are raised to."""
 NonNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 

@@ -22,7 +22,7 @@ from vse_exp.models.text_models import model_folder, read_subwords
 from vse_exp.models.vse import VSE
 from vse_exp.models.words import leave_out
 from vse_exp.parts import build, check
-from vse_exp.text.subwords import vocabulary_from_dict
+from vse_exp.text.subwords import SubwordVocabulary
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `text`")
 
@@ -77,7 +77,7 @@ def test_pieces(folder: Path, tmp_path: Path) -> None:
     encoded = vocabulary.encode([*CAPTIONS, "a " * 50])
     assert encoded.lengths.tolist() == [6, 8, 2, 9, 6, 12]
     assert encoded.tokens[:6].tolist() == [2, 4, 5, 6, 7, 3]
-    again = vocabulary_from_dict(json.loads(json.dumps(vocabulary.to_dict())))
+    again = SubwordVocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
     assert again.to_dict() == vocabulary.to_dict()
 
 

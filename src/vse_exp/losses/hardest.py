@@ -9,7 +9,7 @@ from torch import Tensor
 from vse_exp.errors import UserError
 from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
 from vse_exp.losses.hinge import sum_of_hinges
-from vse_exp.schema import Margin, NonNegative, Size
+from vse_exp.schema import NonNegative, Size, UpToOne
 
 
 class HardestHingeLoss(ContrastiveLoss):
@@ -25,7 +25,7 @@ class HardestHingeLoss(ContrastiveLoss):
     def __init__(
         self,
         *,
-        margin: Margin = 0.2,
+        margin: UpToOne = 0.2,
         warmup_epochs: NonNegative | None = None,
         warmup_steps: Size | None = None,
         warmup: Literal["linear", "switch"] = "linear",

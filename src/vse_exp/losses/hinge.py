@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vse_exp.losses.contrast import Contrast, ContrastiveLoss, Past, contrast
 from vse_exp.losses.sampling import RandomNegatives
-from vse_exp.schema import Margin, Size
+from vse_exp.schema import Size, UpToOne
 
 
 def sum_of_hinges(scores: Contrast, margin: float) -> Tensor:
@@ -26,7 +26,7 @@ class HingeLoss(ContrastiveLoss):
     def __init__(
         self,
         *,
-        margin: Margin = 0.2,
+        margin: UpToOne = 0.2,
         ncon: Size | None = None,
         mask_same_image: bool = True,
         seed: int = 0,

@@ -28,6 +28,10 @@ class Trunk(NamedTuple):
     dim: int
 
 
+_AT_START: dict[tuple[str, str, int], nn.Module] = {}
+"""The network that `complete` has built with the weights of a training's start, until `start`."""
+
+
 class BackboneImageEncoder(ImageEncoder):
     """Pictures (B, 3, H, W), uint8 or float in 0..255, to vectors (B, dim), not normalised.
 
@@ -53,7 +57,7 @@ class BackboneImageEncoder(ImageEncoder):
         self.head = (head or MLPImageEncoder)(trunk.dim, dim)
         self.backbone = trunk.module.to(memory_format=torch.channels_last)
         self.name, self.weights, self.transform = backbone, weights, transform
-        self.preprocessing = self.settings = trunk.preprocessing
+        self.preprocessing = trunk.preprocessing
         self.unfreeze_epoch = unfreeze_epoch
         self.keep_norms = _first_weights(backbone, weights) != "random"
         # parameters that learn later stay known to the optimiser from the start: without gradients
@@ -71,6 +75,8 @@ class BackboneImageEncoder(ImageEncoder):
             )
         weights = _first_weights(name, keys.get("weights"))
         trunk = build_trunk(name, weights, keys.get("transform"), seed)
+        _AT_START.clear()
+        _AT_START[name, weights, seed] = trunk.module
         return {**keys, "transform": trunk.preprocessing.to_dict()}
 
     @classmethod
@@ -79,8 +85,10 @@ class BackboneImageEncoder(ImageEncoder):
 
     def start(self, images: Blocks, seed: int) -> None:
         first = _first_weights(self.name, self.weights)
-        trunk = build_trunk(self.name, first, self.transform, seed)
-        self.backbone.load_state_dict(trunk.module.state_dict())
+        module = _AT_START.pop((self.name, first, seed), None)
+        if module is None:
+            module = build_trunk(self.name, first, self.transform, seed).module
+        self.backbone.load_state_dict(module.state_dict())
         self.head.start(lambda: self.feature_blocks(images()), seed)
 
     def set_epoch(self, epoch: int) -> None:
@@ -101,7 +109,8 @@ class BackboneImageEncoder(ImageEncoder):
 
     def features(self, pictures: Tensor) -> Tensor:
         """The backbone's features of unit norm, (B, dim_features)."""
-        settings = self.settings
+        settings = self.preprocessing
+        assert settings is not None
         pixels = normalize_pixels(pictures, settings.mean, settings.std, settings.bgr)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         if self.frozen:

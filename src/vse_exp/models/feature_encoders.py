@@ -10,7 +10,7 @@ from torch import Tensor
 from vse_exp.models.image import Blocks, ImageEncoder
 from vse_exp.models.pooling import MeanPooling, Pooling
 from vse_exp.models.projection import Projection
-from vse_exp.schema import Power, Share, Size
+from vse_exp.schema import Share, Size, UpToOne
 
 
 class _FeatureEncoder(Projection, ImageEncoder):
@@ -66,7 +66,7 @@ class LinearImageEncoder(_FeatureEncoder):
         pooling: Callable[[int], Pooling] | None = None,
         region_dropout: Share = 0.0,
         dropout: Share = 0.0,
-        power: Power = 1.0,
+        power: UpToOne = 1.0,
         center: bool = False,
     ) -> None:
         prepared = {"dropout": dropout, "power": power, "center": center}
@@ -86,7 +86,7 @@ class MLPImageEncoder(_FeatureEncoder):
         pooling: Callable[[int], Pooling] | None = None,
         region_dropout: Share = 0.0,
         dropout: Share = 0.0,
-        power: Power = 1.0,
+        power: UpToOne = 1.0,
         center: bool = False,
     ) -> None:
         prepared = {"dropout": dropout, "power": power, "center": center}

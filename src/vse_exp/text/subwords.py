@@ -56,11 +56,16 @@ class SubwordVocabulary(Vocabulary):
         """Plain Python, for a checkpoint."""
         return {"tokenizer_json": self.tokenizer_json, "max_length": self.max_length}
 
+    @classmethod
+    def from_dict(
+        cls, state: Mapping[str, Any], trust: Sequence[str] | None = None
+    ) -> SubwordVocabulary:
+        return cls(state["tokenizer_json"], state["max_length"])
+
 
 def vocabulary_from_dict(
     state: Mapping[str, Any], trust: Sequence[str] | None = None
 ) -> Vocabulary:
     """The vocabulary whose `to_dict` a checkpoint holds; `trust` as for `parts.build`."""
-    if "tokenizer_json" in state:
-        return SubwordVocabulary(state["tokenizer_json"], state["max_length"])
-    return Vocabulary.from_dict(state, trust)
+    kind = SubwordVocabulary if "tokenizer_json" in state else Vocabulary
+    return kind.from_dict(state, trust)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vse_exp.parts import Part, build, part_spec
+from vse_exp.parts import build, part_spec
 from vse_exp.text.tokenizers import Tokenizer, Words
 
 PAD, EOS, UNK = 0, 1, 2
@@ -59,7 +59,7 @@ def inside_mask(tokens: Tensor, lengths: Tensor) -> Tensor:
     return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
 
 
-class Vocabulary(Part):
+class Vocabulary:
     """The words a model knows, and how it cuts a caption into words.
 
     Word i of `words` has id `FIRST_WORD + i`. `prefix` words stand before each caption (VSE++'s

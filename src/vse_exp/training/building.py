@@ -26,13 +26,12 @@ Side = TypeVar("Side", SentenceEncoder, ImageEncoder)
 def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
     """The model in training, and the data that its sizes and vocabulary follow from."""
     node = complete_model(plain(cfg.model), cfg.seed)
+    text, images = node["encoder"], node["image_encoder"]
     datamodule = RetrievalDataModule(
         plain(cfg.data),
         seed=cfg.seed,
-        vocabulary=_class_of(node["encoder"], SentenceEncoder).own_vocabulary(node["encoder"]),
-        preprocessing=_class_of(node["image_encoder"], ImageEncoder).preprocessing_of(
-            node["image_encoder"]
-        ),
+        vocabulary=_class_of(text, SentenceEncoder).own_vocabulary(text),
+        preprocessing=_class_of(images, ImageEncoder).preprocessing_of(images),
     )
     module = RetrievalModule(
         build_model(node, datamodule),
@@ -58,10 +57,9 @@ def complete_model(node: dict[str, Any], seed: int) -> dict[str, Any]:
     """The node of a model with all keys, those among them that follow from files that it names."""
     node = check(node, "model")
     text, images = node["encoder"], node["image_encoder"]
-    completed = _class_of(images, ImageEncoder).complete(images, seed)
     return node | {
         "encoder": _class_of(text, SentenceEncoder).complete(text),
-        "image_encoder": completed,
+        "image_encoder": _class_of(images, ImageEncoder).complete(images, seed),
     }
 
 

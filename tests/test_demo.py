@@ -461,7 +461,8 @@ def page(browser, port: int) -> Iterator:
 
 
 def test_a_browser_searches_by_keyboard(page) -> None:
-    page.keyboard.type("a red dog")  # the field has the focus
+    page.wait_for_selector("#text:focus")  # it gets the focus by itself
+    page.keyboard.type("a red dog")
     page.keyboard.press("Enter")
     page.wait_for_selector("#results figure")
     assert page.locator("#results figure").count() == IMAGES

@@ -171,6 +171,15 @@ def test_a_sweep_lists_the_job_that_failed_and_goes_on(tiny, tmp_path, monkeypat
     assert capfd.readouterr().err.count("is finished already") == 2
 
 
+def test_a_wrong_value_fails_its_job_alone(tiny, tmp_path, monkeypatch, capfd):
+    folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={tmp_path / 'runs'}"]
+    assert call(monkeypatch, train_main, "-m", *SHORT, *folders, "seed=one,2") == 1
+    (failed,) = (tmp_path / "runs").rglob("failed.txt")
+    assert "seed=one" in failed.read_text()
+    assert len(list((tmp_path / "runs").rglob("results.json"))) == 1
+    assert capfd.readouterr().err.endswith("error: 1 of the jobs failed.\n")
+
+
 def test_a_sweep_refuses_processes_that_would_sweep_again(tiny, tmp_path, monkeypatch, capfd):
     folders = [f"paths.data_dir={tiny}", f"paths.runs_dir={tmp_path / 'runs'}"]
     assert call(monkeypatch, train_main, "-m", *SHORT, *folders, "trainer=ddp", "seed=1,2") == 1

@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class SweepError(UserError):
+    """What is wrong with every job of a sweep, which therefore ends."""
+
+
 class Interrupted(Exception):
     """A run was stopped by a signal after it had saved; the same command goes on with it.
 

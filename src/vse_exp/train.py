@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
 from vse_exp.training.keys import Train
+
+log = logging.getLogger("vse_exp.train")  # not __main__, under which this may run
 
 
 def _run_name() -> str:
@@ -30,20 +35,24 @@ OmegaConf.register_new_resolver("run_name", _run_name, use_cache=False, replace=
 OmegaConf.register_new_resolver("run_group", _run_group, use_cache=False, replace=True)
 
 
-@verb("train", Train)
+def _run_job(cfg: DictConfig, job: Callable[[], object]) -> object:
+    from vse_exp.training.multirun import run_job
+
+    return run_job(cfg, job)
+
+
+@verb("train", Train, around=_run_job)
 def main(cfg: DictConfig) -> float:
     from vse_exp.training.distributed import is_first_process
     from vse_exp.training.fit import train
-    from vse_exp.training.multirun import run_job
     from vse_exp.training.terminal import tell_end
 
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
-    results = run_job(cfg, lambda: train(cfg, overrides))
-    if results is None:
-        return float("nan")
-    # of several processes the first alone tells, and of several jobs their table
-    if is_first_process() and hydra.mode == RunMode.RUN:
+    results = train(cfg, overrides)
+    if hydra.mode == RunMode.MULTIRUN:  # whose table tells the rest
+        log.info("dev rsum %.1f, test %.1f", results["dev"]["rsum"], results["test"]["rsum"])
+    elif is_first_process():
         tell_end(results, cfg.paths.run_dir, hydra.runtime.choices["data"], overrides)
     return results["dev"]["rsum"]
 

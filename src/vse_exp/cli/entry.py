@@ -33,11 +33,13 @@ def verb(
     schema: type[Keys],
     positions: Sequence[str] = (),
     read: Callable[[str], str] = str,
+    around: Callable[[DictConfig, Callable[[], object]], object] | None = None,
 ) -> Callable[[Task], Main]:
     """Turn `task(cfg)` into the command NAME over `conf/NAME.yaml`, whose keys `schema` types.
 
     The command takes its arguments, else those of the process. Those that are no `key=value` are
     the values of the keys `positions`; `read` may rewrite each before Hydra's grammar sees it.
+    `around(cfg, job)` may run each job in its own way: `job` checks the config and does the task.
     """
 
     def decorate(task: Task) -> Main:
@@ -47,8 +49,12 @@ def verb(
         @functools.wraps(task)
         def job(cfg: DictConfig) -> object:
             show_log()
-            with mistakes_told():
+
+            def checked_task() -> object:
                 return task(checked_config(schema, cfg, HydraConfig.get().overrides.task))
+
+            with mistakes_told():
+                return around(cfg, checked_task) if around else checked_task()
 
         def main(arguments: Sequence[str] | None = None) -> None:
             with mistakes_told():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import shutil
 import sys
@@ -21,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vse_exp.cli import show_log, user_message
-from vse_exp.errors import Interrupted, UserError
+from vse_exp.errors import Interrupted, SweepError
 from vse_exp.files import write_json, write_text
 from vse_exp.runs.board import Board, label_lines, mute_terminal, short_overrides
 from vse_exp.runs.folder import RunFolder, read_mapping
@@ -32,40 +33,27 @@ SWEEP = "VSE_EXP_SWEEP"
 """The environment variable by which jobs know the folder where their sweep looks for them."""
 
 
-def run_job(cfg: DictConfig, job: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """Run one training. In a multirun a failure is kept in the run folder, and None returned.
-
-    Raises UserError where a multirun asks for processes that would start the whole sweep again.
-    """
+def run_job(cfg: DictConfig, job: Callable[[], object]) -> object:
+    """Run one training. In a multirun a failure, of a wrong key too, is kept in the run folder, and
+    NaN returned, as searches know one."""
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return job()
-    if str(cfg.trainer.get("strategy", "auto")).startswith("ddp") and cfg.trainer.strategy not in (
-        "ddp_spawn",
-        "ddp_fork",
-        "ddp_notebook",
-    ):
-        raise UserError(
-            "trainer=ddp starts processes that would each run the whole sweep: in a multirun use "
-            "trainer.strategy=ddp_spawn, or one command a run."
-        )
     torch.set_num_threads(threads_a_job())
-    folder = RunFolder(cfg.paths.run_dir)
+    folder = RunFolder(str(cfg.paths.run_dir))
     folder.failed.unlink(missing_ok=True)
     _announce(folder)
     if cfg.progress == "auto":
         cfg.progress = False  # the table is in its place
     try:
-        results = job()
-        log.info("dev rsum %.1f, test %.1f", results["dev"]["rsum"], results["test"]["rsum"])
-        return results
-    except Interrupted:  # the whole sweep stops; the same command goes on with it
+        return job()
+    except (Interrupted, SweepError):  # the whole sweep stops
         raise
     except Exception as error:
         reason = user_message(error) or traceback.format_exc()
         log.error("failed: %s", reason.strip().rpartition("\n")[2])
         if not folder.failed.is_file():  # it failed before the training had begun
             write_text(folder.failed, reason)
-        return None
+        return math.nan
     finally:
         label_lines("")
 

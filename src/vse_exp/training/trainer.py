@@ -19,7 +19,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from vse_exp.errors import UserError
+from vse_exp.errors import SweepError, UserError
 from vse_exp.models.checkpoint import read_checkpoint, write_checkpoint
 from vse_exp.parts import build
 from vse_exp.runs.folder import RunFolder
@@ -123,7 +123,7 @@ def _check(trainer: pl.Trainer, wanted: dict[str, Any]) -> None:
         )
     multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if multirun and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-        raise UserError(
+        raise SweepError(
             "trainer=ddp starts processes that would each run the whole sweep: in a multirun use "
             "trainer.strategy=ddp_spawn, or one command a run."
         )

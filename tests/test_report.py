@@ -62,7 +62,7 @@ def report(split: Split, model: VSE, tmp_path_factory: pytest.TempPathFactory) -
     thumbnails = open_thumbnails(str(split.files.captions.with_name("images")), split.image_names)
     write_report(
         output,
-        [model],
+        model,
         split,
         source="tiny <test>",
         about="a & b",
@@ -93,7 +93,7 @@ def content(report: Path) -> dict:
 
 def test_results_are_those_of_a_full_sort(report: Path, split: Split, model: VSE) -> None:
     data = content(report)
-    images, captions = embed_split([model], split)
+    images, captions = embed_split(model, split)
     scores = images.astype(np.float64) @ captions.T.astype(np.float64)
     for row in range(IMAGES):
         order = np.argsort(-scores[row])
@@ -119,7 +119,7 @@ def test_equal_captions_are_not_held_against_each_other(tmp_path: Path) -> None:
     np.save(folder / "test_ims.npy", random_features(3))
     split = load_split(SplitFiles.find(tmp_path, "same", "test"), "test", captions_per_image=2)
     model = small_model(Vocabulary.build(split.captions)).eval()
-    write_report(tmp_path / "report", [model], split, source="same", about="", thumbnails=None)
+    write_report(tmp_path / "report", model, split, source="same", about="", thumbnails=None)
     data = content(tmp_path / "report")
     assert data["places"] == [5] * 6
     assert data["annotation"]["ranks"] == [5] * 3
@@ -207,7 +207,7 @@ def test_a_folder_of_something_else_is_kept(split: Split, model: VSE, tmp_path: 
     with pytest.raises(UserError, match=r"index.html is missing"):
         write_report(
             tmp_path,
-            [model],
+            model,
             split,
             source="",
             about="",

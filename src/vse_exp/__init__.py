@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vse_exp.evaluation.directions import i2t, t2i
     from vse_exp.evaluation.evaluator import evalrank
     from vse_exp.models.checkpoint import save_model
+    from vse_exp.models.dual import DualEncoder
     from vse_exp.models.vse import VSE
     from vse_exp.retrieval.build import build_gallery
     from vse_exp.retrieval.captioning import retrieve_captions, retrieve_images
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 # the public names and where they live; imported at first use, so that `import vse_exp` is quick
 _PUBLIC = {
     "UserError": "vse_exp.errors",
+    "DualEncoder": "vse_exp.models.dual",
     "VSE": "vse_exp.models.vse",
     "build_gallery": "vse_exp.retrieval.build",
     "evalrank": "vse_exp.evaluation.evaluator",
@@ -43,6 +45,7 @@ _PUBLIC = {
 
 __all__ = [
     "VSE",
+    "DualEncoder",
     "UserError",
     "build_gallery",
     "evalrank",

@@ -22,12 +22,12 @@ class Convert(ModelCommand):
 
 @verb("convert", Convert)
 def main(cfg: DictConfig) -> None:
-    from vse_exp.compat.loading import load_model
+    from vse_exp.compat.loading import load_file
     from vse_exp.models.checkpoint import save_model
 
     output = Path(cfg.output)
     if cfg.vocabulary is None:
-        model = load_model(cfg.checkpoint, trust=cfg.trust)
+        model = load_file(cfg.checkpoint, trust=cfg.trust)
     else:
         from vse_exp.compat.vsepp import load_vsepp
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vse_exp.data.layouts import Split
     from vse_exp.evaluation.answers import Relevance
     from vse_exp.evaluation.metrics import Metric
-    from vse_exp.models.vse import VSE
+    from vse_exp.models.dual import DualEncoder
 
 
 class Evaluate(ModelCommand):
@@ -55,12 +55,8 @@ def main(cfg: DictConfig) -> None:
 
     from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.eccv import eccv_metrics
-    from vse_exp.evaluation.evaluator import (
-        common_similarity,
-        embed_bank,
-        embed_split,
-        load_split_for,
-    )
+    from vse_exp.evaluation.embed import embed_split
+    from vse_exp.evaluation.evaluator import embed_bank, load_split_for
     from vse_exp.evaluation.neighbours import hubness
     from vse_exp.evaluation.published import evaluate_as
     from vse_exp.evaluation.rank_files import write_ranks
@@ -68,18 +64,17 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.statistics import bootstrap_intervals
     from vse_exp.evaluation.tables import eccv_table, further_table, results_table
 
-    paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
-    models = [load_model(path, cfg.device, cfg.trust) for path in paths]
+    model = load_model(cfg.checkpoint, cfg.device, cfg.trust)
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
     if cfg.bank is not None and cfg.rerank is None:
         raise UserError(f"bank={cfg.bank} is for re-ranking: say rerank=… too, or leave it out.")
     bank = cfg.bank and embed_bank(
-        models, load_split_for(models, data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
+        model, load_split_for(model, data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
     )
-    split = load_split_for(models, data, cfg.split)
+    split = load_split_for(model, data, cfg.split)
     ids = _coco_ids(cfg, split)
-    images, captions = embed_split(models, split)
-    similarity = common_similarity(models)
+    images, captions = embed_split(model, split)
+    similarity = model.similarity
     wanted = _metrics(cfg.metrics)
     result = evaluate_as(
         cfg.protocol,
@@ -112,7 +107,7 @@ def main(cfg: DictConfig) -> None:
         of_coco = eccv_metrics(images, captions, *ids, similarity)
         metrics |= of_coco
         console.print(eccv_table(of_coco))
-    for name, table, figures in _further(cfg, models, split, images, captions):
+    for name, table, figures in _further(cfg, model, split, images, captions):
         metrics[name] = figures
         console.print(table)
     notes = [protocol]
@@ -148,24 +143,18 @@ def _relevance(path: str, split: Split) -> tuple[Relevance, Relevance]:
 
 
 def _further(
-    cfg: DictConfig, models: list[VSE], split: Split, images: np.ndarray, captions: np.ndarray
+    cfg: DictConfig, model: DualEncoder, split: Split, images: np.ndarray, captions: np.ndarray
 ) -> Iterator[tuple[str, Table, dict[str, Any]]]:
     """Names, tables and figures of what else was asked for."""
     from dataclasses import asdict
 
     from vse_exp.evaluation.choices import answer_questions, order_tests, read_questions
-    from vse_exp.evaluation.embed import embed_captions
-    from vse_exp.evaluation.evaluator import common_similarity
     from vse_exp.evaluation.judgements import agreement, read_judgements
     from vse_exp.evaluation.relevance import Ids
     from vse_exp.evaluation.tables import agreement_table, choice_table
 
-    similarity = common_similarity(models)
+    similarity, encode = model.similarity, model.encode_sentences
     ids = Ids.of(split.image_names, split.caption_image)
-
-    def encode(texts: list[str]) -> np.ndarray:
-        return embed_captions(models, texts)
-
     for path in [cfg.judgements] if isinstance(cfg.judgements, str) else cfg.judgements or []:
         judgements = read_judgements(path, ids, split.caption_image)
         figures, intervals = agreement(

@@ -34,7 +34,7 @@ class Retrieve(Collection, ModelCommand):
 def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
     from vse_exp.files import write_json
-    from vse_exp.images.provenance import feature_record, require_compatible
+    from vse_exp.images.provenance import feature_record
     from vse_exp.pages.writing import write_results
     from vse_exp.retrieval.captioning import Retriever
     from vse_exp.retrieval.collection import find_gallery
@@ -46,7 +46,7 @@ def main(cfg: DictConfig) -> None:
     model = load_model(config["checkpoint"], config["device"], config["trust"])
     for path in [value for value in map(str, values) if value.endswith(".npy")]:
         allow = bool(config["allow_feature_mismatch"])
-        require_compatible(model.provenance, feature_record(path), allow)
+        model.check_features(feature_record(path), allow)
     gallery = find_gallery(config, model)
     kind = find_target(gallery, queries, config["target"])
     retriever = Retriever(model, gallery, config["weights"])

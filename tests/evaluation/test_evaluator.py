@@ -1,4 +1,4 @@
-"""Models on a split, one or several, with stand-ins that return given embeddings."""
+"""Models on a split, one or joined, with stand-ins that return given embeddings."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.evaluator import embed_bank, evaluate_model
 from vse_exp.evaluation.metrics import retrieval_metrics
 from vse_exp.evaluation.rerank import QueryBank
+from vse_exp.models.dual import DualEncoder
+from vse_exp.models.ensemble import Ensemble
 from vse_exp.similarity import find_similarity
 
 caption_image = np.arange(30) // 3
 
 
-def model(seed: int, dim: int, similarity: str = "cosine") -> Any:
-    random = np.random.default_rng(seed)
-    images = random.random((10, dim)).astype(np.float32)
-    captions = images[caption_image] + random.random((30, dim)).astype(np.float32) / 2
-    return SimpleNamespace(
-        similarity=find_similarity(similarity),
-        encode_images=lambda features: images,
-        encode_sentences=lambda sentences: captions,
-    )
+class Given(DualEncoder):
+    """Returns embeddings of its own, whatever it is asked for."""
+
+    def __init__(self, seed: int, dim: int, similarity: str = "cosine") -> None:
+        super().__init__()
+        random = np.random.default_rng(seed)
+        self.dim, self.similarity = dim, find_similarity(similarity)
+        self.images = random.random((10, dim)).astype(np.float32)
+        noise = random.random((30, dim)).astype(np.float32)
+        self.captions = self.images[caption_image] + noise / 2
+
+    def encode_images(self, *_: Any, **__: Any) -> np.ndarray:
+        return self.images
+
+    def encode_sentences(self, *_: Any, **__: Any) -> np.ndarray:
+        return self.captions
 
 
 SPLIT: Any = SimpleNamespace(image_features=None, captions=None, caption_image=caption_image)
@@ -40,22 +49,22 @@ def naive(scores: np.ndarray) -> dict[str, float]:
 
 
 def test_several_models_are_ranked_by_their_mean() -> None:
-    models = [model(0, 4), model(1, 6)]
-    scores = [one.encode_images(0) @ one.encode_sentences(0).T for one in models]
-    assert evaluate_model(models[:1], SPLIT).metrics == naive(scores[0])
-    assert evaluate_model(models, SPLIT).metrics == naive(scores[0] + scores[1])
+    models = [Given(0, 4), Given(1, 6)]
+    scores = [one.images @ one.captions.T for one in models]
+    assert evaluate_model(models[0], SPLIT).metrics == naive(scores[0])
+    assert Ensemble(models).dim == 10
+    assert evaluate_model(Ensemble(models), SPLIT).metrics == naive(scores[0] + scores[1])
 
 
 def test_order_models_are_ranked_by_their_order() -> None:
-    one = model(0, 4, "order")
-    images, captions = one.encode_images(0), one.encode_sentences(0)
-    violation = np.maximum(0, captions[None] - images[:, None])
-    assert evaluate_model([one], SPLIT).metrics == naive(-(violation**2).sum(2))
+    one = Given(0, 4, "order")
+    violation = np.maximum(0, one.captions[None] - one.images[:, None])
+    assert evaluate_model(one, SPLIT).metrics == naive(-(violation**2).sum(2))
     with pytest.raises(UserError, match="Cosine and Order cannot be joined"):
-        evaluate_model([model(1, 4), one], SPLIT)
+        Ensemble([Given(1, 4), one])
 
 
 def test_a_split_may_be_the_bank() -> None:
-    models = [model(0, 4)]
-    rerank = QueryBank(embed_bank(models, SPLIT, "tiny train"))
-    assert evaluate_model(models, SPLIT, rerank=rerank).protocol.endswith("bank tiny train")
+    model = Given(0, 4)
+    rerank = QueryBank(embed_bank(model, SPLIT, "tiny train"))
+    assert evaluate_model(model, SPLIT, rerank=rerank).protocol.endswith("bank tiny train")

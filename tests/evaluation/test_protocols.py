@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.evaluation.metrics import retrieval_metrics
 from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.evaluation.ranks import retrieval_ranks
+from vse_exp.models.ensemble import concatenate
 
 
 @dataclass
@@ -96,7 +96,7 @@ def test_an_ensemble_scores_the_mean(similarity: str) -> None:
     images = [random.random((4, size)).astype(np.float32) for size in sizes]
     captions = [random.random((9, size)).astype(np.float32) for size in sizes]
     score = find_similarity(similarity)
-    tensors = [torch.from_numpy(concatenate_ensemble(rows)) for rows in (images, captions)]
+    tensors = [torch.from_numpy(concatenate(rows)) for rows in (images, captions)]
     each = [
         score(torch.from_numpy(rows), torch.from_numpy(others))
         for rows, others in zip(images, captions, strict=True)
@@ -106,4 +106,4 @@ def test_an_ensemble_scores_the_mean(similarity: str) -> None:
 
 def test_an_ensemble_needs_the_same_items() -> None:
     with pytest.raises(UserError, match="same items"):
-        concatenate_ensemble([np.eye(2), np.eye(3)])
+        concatenate([np.eye(2), np.eye(3)])

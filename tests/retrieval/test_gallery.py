@@ -19,7 +19,6 @@ from vse_exp.models.vse import VSE
 from vse_exp.retrieval import build as building
 from vse_exp.retrieval import (
     build_gallery,
-    model_fingerprint,
     open_gallery,
     retrieve_captions,
     retrieve_images,
@@ -109,8 +108,8 @@ def test_order_embeddings_are_searched_by_their_violation() -> None:
 def test_another_model_is_refused(model: VSE, tmp_path: Path) -> None:
     build_gallery(model, tmp_path / "gallery", images=FEATURES)
     other = model_of()
-    assert model_fingerprint(other) != model_fingerprint(model)
-    with pytest.raises(UserError, match=f"another model .*{model_fingerprint(other)[:12]}"):
+    assert other.fingerprint() != model.fingerprint()
+    with pytest.raises(UserError, match=f"another model .*{other.fingerprint()[:12]}"):
         open_gallery(tmp_path / "gallery", other)
     other.load_state_dict(model.state_dict())
     open_gallery(tmp_path / "gallery", other)

@@ -11,21 +11,38 @@ import torch
 from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_checkpoint
+from vse_exp.models.dual import DualEncoder
+from vse_exp.models.ensemble import Ensemble
 from vse_exp.models.vse import VSE
 
 
 def load_model(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
-) -> VSE:
+) -> DualEncoder:
     """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`), the original's
-    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it.
+    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it; of
+    a list of these their ensemble.
 
     `device` may be `auto`: a GPU where there is one. Nothing is imported, read or downloaded since
     the file says so; the classes of a model that is made of others' parts are built where their
     packages are named in `trust`. Raises UserError for a file that is none of these.
     """
+    if not isinstance(source, str | os.PathLike):
+        models = [load_model(one, device, trust) for one in source]
+        return Ensemble(models) if len(models) > 1 else models[0]
+    model = load_file(source, device, trust)
+    model.name = Path(source).name
+    return model
+
+
+def load_file(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    trust: Sequence[str] = (),
+) -> VSE:
+    """The model of one file, ours or of those programs whose files we read."""
     path, device = Path(path), find_device(device)
     if not path.is_file():
         raise UserError(f"No checkpoint {path}: give the path of a trained model.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -16,30 +16,20 @@ from torch.nn.functional import normalize
 
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
-from vse_exp.evaluation.ensemble import concatenate_ensemble
 from vse_exp.files import read_text, write_rows
 from vse_exp.images.features import open_features
-from vse_exp.images.provenance import feature_record, require_compatible
+from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import require_finite
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import progress
 
 
-def embed_split(models: Sequence[VSE], split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split, of
-    several models those of their ensemble."""
-    return (
-        concatenate_ensemble([model.encode_images(split.image_features) for model in models]),
-        embed_captions(models, split.captions),
-    )
+def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split."""
+    return model.encode_images(split.image_features), model.encode_sentences(split.captions)
 
 
-def embed_captions(models: Sequence[VSE], captions: list[str]) -> np.ndarray:
-    """Embeddings (n, dim) of captions, of several models those of their ensemble."""
-    return concatenate_ensemble([model.encode_sentences(captions) for model in models])
-
-
-def embed_files(model: VSE, config: Mapping[str, Any]) -> int:
+def embed_files(model: DualEncoder, config: Mapping[str, Any]) -> int:
     """Write the vectors of the captions or image features that the keys in conf/embed.yaml name;
     returns their number. UserError for files that are missing, broken or made for other models."""
     if (config["captions"] is None) == (config["features"] is None):
@@ -56,8 +46,7 @@ def embed_files(model: VSE, config: Mapping[str, Any]) -> int:
     path = Path(config["features"])
     paths = [path] if path.suffix == ".npy" else _listed(path)
     for each in paths:
-        allow = config["allow_feature_mismatch"]
-        require_compatible(model.provenance, feature_record(each), allow)
+        model.check_features(feature_record(each), config["allow_feature_mismatch"])
     count = sum(len(open_features(each, single=True)) for each in paths)
     features = _feature_blocks(paths, size, config["normalize_features"])
     vectors = (model.encode_images(block, batch_size=batch) for block in features)

@@ -6,7 +6,7 @@ directions, what was right and where the right ones stand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
-from vse_exp.evaluation.evaluator import common_similarity, embed_split, load_split_for
+from vse_exp.evaluation.embed import embed_split
+from vse_exp.evaluation.evaluator import load_split_for
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import new_folder
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.pages.histogram import rank_counts
 from vse_exp.pages.writing import PAGE, page, write_thumbnails
 from vse_exp.retrieval.pictures import Thumbnails, open_thumbnails
@@ -34,7 +35,7 @@ IMAGES_AT_ONCE = 64
 
 def write_report(
     output: str | Path,
-    models: Sequence[VSE],
+    model: DualEncoder,
     split: Split,
     *,
     source: str,
@@ -43,7 +44,7 @@ def write_report(
     k: int = 5,
     overwrite: bool = False,
 ) -> Evaluation:
-    """Evaluate models (their ensemble) on a split and write the folder `output` with `index.html`.
+    """Evaluate a model on a split and write the folder `output` with `index.html`.
 
     `k` results of each query are shown. `source` names data set and split, `about` the model.
     UserError where `output` exists and is not a report to be overwritten.
@@ -51,8 +52,8 @@ def write_report(
     if k < 1:
         raise UserError(f"k={k}: show at least one result of each query.")
     with new_folder(output, overwrite, mark=PAGE) as folder:
-        images, captions = embed_split(models, split)
-        similarity = common_similarity(models)
+        images, captions = embed_split(model, split)
+        similarity = model.similarity
         result = evaluate_embeddings(images, captions, split.caption_image, similarity=similarity)
         content = single_results(images, captions, split.caption_image, similarity, k, result)
         shown = write_thumbnails(folder, range(len(images)), thumbnails)
@@ -79,30 +80,22 @@ def write_report(
 
 def report_from_config(config: Mapping[str, Any]) -> Evaluation:
     """The report that the keys in conf/report.yaml ask for."""
-    given = config["checkpoint"]
-    paths = [given] if isinstance(given, str) else given
-    models = [load_model(path, config["device"], config["trust"]) for path in paths]
+    model = load_model(config["checkpoint"], config["device"], config["trust"])
     data, name = config["data"], config["split"]
-    split = load_split_for(models, data, name)
+    split = load_split_for(model, data, name)
     thumbnails = open_thumbnails(config["pictures"] or split.pictures, split.image_names)
     if thumbnails is None:
         print("No pictures at hand (pictures=… says where they lie): images are shown by name.")
     return write_report(
         config["output"],
-        models,
+        model,
         split,
         source=f"{data['name']} {name}",
-        about="Model: " + ", ".join(map(_described, paths, models)),
+        about=f"Model: {model.describe()}",
         thumbnails=thumbnails,
         k=config["k"],
         overwrite=config["overwrite"],
     )
-
-
-def _described(path: str, model: VSE) -> str:
-    encoder = type(model.sentence_encoder).__name__
-    size = sum(weights.numel() for weights in model.parameters())
-    return f"{Path(path).name} ({encoder}, {size / 1e6:.1f} million parameters)"
 
 
 def single_results(

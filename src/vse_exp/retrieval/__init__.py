@@ -2,7 +2,7 @@
 
 from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.captioning import Retriever, retrieve_captions, retrieve_images
-from vse_exp.retrieval.gallery import Gallery, Hit, Items, model_fingerprint, open_gallery
+from vse_exp.retrieval.gallery import Gallery, Hit, Items, open_gallery
 from vse_exp.retrieval.search import Hits, search
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Items",
     "Retriever",
     "build_gallery",
-    "model_fingerprint",
     "open_gallery",
     "retrieve_captions",
     "retrieve_images",

@@ -15,7 +15,7 @@ from vse_exp.errors import UserError
 from vse_exp.files import as_lines, new_folder, write_json, write_rows, write_text
 from vse_exp.images.pictures import given_images
 from vse_exp.images.rows import Images, require_finite
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import track
 from vse_exp.retrieval.ann import AnnIndex, AnnOptions
 from vse_exp.retrieval.gallery import (
@@ -25,7 +25,6 @@ from vse_exp.retrieval.gallery import (
     Gallery,
     Items,
     Kind,
-    model_fingerprint,
     open_gallery,
 )
 
@@ -35,7 +34,7 @@ BLOCK_PICTURES = 1 << 8
 
 
 def build_gallery(
-    model: VSE,
+    model: DualEncoder,
     output: str | os.PathLike[str] | None = None,
     *,
     images: Any = None,
@@ -66,7 +65,7 @@ def build_gallery(
     called = [] if rows is None else _checked_names(image_names, len(rows))
     about: dict[str, Any] = {
         "version": VERSION,
-        "fingerprint": model_fingerprint(model),
+        "fingerprint": model.fingerprint(),
         "similarity": type(model.similarity).__name__.lower(),
         "source": source,
         "pictures": pictures,

@@ -11,7 +11,7 @@ import numpy as np
 
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import Picture, open_picture
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.gallery import Gallery, Hit, Kind
 
 
@@ -21,7 +21,7 @@ class Retriever:
     `weights`: where the weights of the image backbone lie now, if elsewhere than recorded.
     """
 
-    def __init__(self, model: VSE, gallery: Gallery, weights: str | None = None) -> None:
+    def __init__(self, model: DualEncoder, gallery: Gallery, weights: str | None = None) -> None:
         self.model = model
         self.gallery = gallery
         self.weights = weights
@@ -102,7 +102,7 @@ def query_kind(query: Any) -> Kind:
     return "captions" if isinstance(query, str) else "images"
 
 
-def retrieve_captions(model: VSE, gallery: Gallery, image: Any, k: int = 5) -> list[Hit]:
+def retrieve_captions(model: DualEncoder, gallery: Gallery, image: Any, k: int = 5) -> list[Hit]:
     """The `k` best captions of the gallery for an image, best first (the original's demo.py).
 
     `image`: a picture's path, an open picture, the content of its file, or its features
@@ -111,6 +111,6 @@ def retrieve_captions(model: VSE, gallery: Gallery, image: Any, k: int = 5) -> l
     return Retriever(model, gallery).captions(Path(image) if isinstance(image, str) else image, k)
 
 
-def retrieve_images(model: VSE, gallery: Gallery, sentence: str, k: int = 5) -> list[Hit]:
+def retrieve_images(model: DualEncoder, gallery: Gallery, sentence: str, k: int = 5) -> list[Hit]:
     """The `k` best images of the gallery for a sentence, best first."""
     return Retriever(model, gallery).images(sentence, k)

@@ -19,7 +19,7 @@ from vse_exp.images.pictures import PictureRows
 from vse_exp.images.provenance import feature_record, read_record, require_compatible
 from vse_exp.images.rows import Images, JoinedImages
 from vse_exp.images.sources import open_pictures
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.ann import AnnOptions
 from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.gallery import ABOUT, Gallery, open_gallery
@@ -40,13 +40,13 @@ class Collection:
     provenance: dict[str, Any] | None = None
 
 
-def has_collection(config: Mapping[str, Any], model: VSE) -> bool:
+def has_collection(config: Mapping[str, Any], model: DualEncoder) -> bool:
     """Whether the keys name anything to put into a gallery."""
     keys = ("data", "captions", "pictures" if model.takes_pictures else "features")
     return any(config.get(key) for key in keys)
 
 
-def read_collection(config: Mapping[str, Any], model: VSE) -> Collection:
+def read_collection(config: Mapping[str, Any], model: DualEncoder) -> Collection:
     """Read what the keys `data` and `split`, or `features` (`pictures` for a model that takes
     those), `images_list` and `captions` name.
 
@@ -72,7 +72,7 @@ def read_collection(config: Mapping[str, Any], model: VSE) -> Collection:
     return found
 
 
-def _of_data(data: Mapping[str, Any], name: str, model: VSE) -> Collection:
+def _of_data(data: Mapping[str, Any], name: str, model: DualEncoder) -> Collection:
     """A split, or with `all` every split that is there, one after the other."""
     if name != "all":
         split = load_split_from_config(data, name, model.preprocessing)
@@ -108,7 +108,7 @@ def _joined(data: str, name: str, splits: list[Split]) -> Collection:
     )
 
 
-def _of_files(config: Mapping[str, Any], model: VSE) -> Collection:
+def _of_files(config: Mapping[str, Any], model: DualEncoder) -> Collection:
     images = "pictures" if model.takes_pictures else "features"
     parts = [str(config[key]) for key in (images, "captions") if config.get(key)]
     found = Collection(", ".join(Path(part).name for part in parts))
@@ -135,14 +135,14 @@ def _of_files(config: Mapping[str, Any], model: VSE) -> Collection:
 
 
 def gallery_from_config(
-    config: Mapping[str, Any], model: VSE, output: str | None, verbose: bool = True
+    config: Mapping[str, Any], model: DualEncoder, output: str | None, verbose: bool = True
 ) -> Gallery:
     """Build a gallery of what the keys name, in the folder `output` or in memory."""
     collection = read_collection(config, model)
     if collection.images is not None:
         data = config.get("data") or {}
         allow = config.get("allow_feature_mismatch") or data.get("allow_feature_mismatch")
-        require_compatible(model.provenance, collection.provenance, bool(allow))
+        model.check_features(collection.provenance, bool(allow))
     ann = dict(config.get("ann") or {})
     return build_gallery(
         model,
@@ -161,7 +161,7 @@ def gallery_from_config(
     )
 
 
-def find_gallery(config: Mapping[str, Any], model: VSE) -> Gallery:
+def find_gallery(config: Mapping[str, Any], model: DualEncoder) -> Gallery:
     """The gallery in the folder `gallery`, built there at first use of what the keys name; without
     the key one in memory."""
     path = config.get("gallery")

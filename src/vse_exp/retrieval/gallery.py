@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.files import MAX_RECORD, read_json, read_text
 from vse_exp.images.features import open_features
-from vse_exp.images.weights import weights_hash
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.ann import AnnIndex
 from vse_exp.retrieval.search import Hits, search
 from vse_exp.similarity import Similarity, find_similarity
@@ -81,9 +79,9 @@ class Gallery:
         """What it holds."""
         return [kind for kind in KINDS if getattr(self, kind) is not None]
 
-    def check_model(self, model: VSE) -> None:
+    def check_model(self, model: DualEncoder) -> None:
         """UserError where the gallery was built with another model than this."""
-        ours = model_fingerprint(model)
+        ours = model.fingerprint()
         if ours != self.about["fingerprint"]:
             raise UserError(
                 f"The gallery was built with another model (fingerprint "
@@ -121,12 +119,7 @@ class Gallery:
         ]
 
 
-def model_fingerprint(model: torch.nn.Module) -> str:
-    """SHA-256 over the names, shapes, types and values of all weights, in hexadecimal."""
-    return weights_hash(model, "{name} {shape} {dtype}", counters=True)
-
-
-def open_gallery(path: str | os.PathLike[str], model: VSE | None = None) -> Gallery:
+def open_gallery(path: str | os.PathLike[str], model: DualEncoder | None = None) -> Gallery:
     """Open a gallery's folder; its embeddings are memory-mapped.
 
     UserError where it is missing, broken, or was built with another model than `model`.
@@ -169,7 +162,7 @@ def _check_about(about: Mapping[str, Any]) -> None:
         raise ValueError(f"provenance of {ABOUT} must be a record")
 
 
-def _similarity(about: Mapping[str, Any], model: VSE | None) -> Similarity:
+def _similarity(about: Mapping[str, Any], model: DualEncoder | None) -> Similarity:
     """The model's; without one ours of that name."""
     return find_similarity(about["similarity"]) if model is None else model.similarity
 

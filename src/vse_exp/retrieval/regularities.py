@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vse_exp.errors import UserError
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 
 
 class Regularity(NamedTuple):
@@ -18,7 +18,7 @@ class Regularity(NamedTuple):
 
 
 def regularities(
-    model: VSE,
+    model: DualEncoder,
     image: Any,
     negative: str,
     positive: str,

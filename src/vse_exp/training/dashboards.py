@@ -14,7 +14,7 @@ from vse_exp.data.layouts import Split
 from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import evaluate_embeddings
-from vse_exp.models.vse import VSE
+from vse_exp.models.dual import DualEncoder
 from vse_exp.similarity import SimilarityLike
 
 QUERIES = 16
@@ -78,7 +78,7 @@ def start_loggers(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
 
 def log_answers(
     loggers: Sequence[Logger],
-    model: VSE,
+    model: DualEncoder,
     split: Split,
     picture: Callable[[int], Any] | None,
     best: Path,
@@ -89,7 +89,7 @@ def log_answers(
     dashboards = [logger for logger in loggers if isinstance(logger, Dashboard)]
     if not dashboards:
         return
-    images, captions = (torch.from_numpy(rows) for rows in embed_split([model], split))
+    images, captions = (torch.from_numpy(rows) for rows in embed_split(model, split))
     answers = find_answers(images, captions, split, model.similarity, picture)
     for dashboard in dashboards:
         dashboard.show_answers(answers, step)

@@ -1,0 +1,163 @@
+"""What every model is to the commands: sentences and images in, rows of one space out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vse_exp.errors import UserError
+from vse_exp.images.pictures import given_images
+from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.provenance import require_compatible
+from vse_exp.images.rows import Images, require_finite
+from vse_exp.images.weights import weights_hash
+from vse_exp.progress import track
+from vse_exp.similarity import Similarity
+
+
+class Tokenized(Protocol):
+    """Captions as a sentence encoder takes them."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens a caption, (n,)."""
+        ...
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Some captions: ids (B, T), and what says where each ends (lengths, or a mask), or None
+        where all are T long."""
+        ...
+
+
+class DualEncoder(nn.Module):
+    """An encoder of sentences and one of images into a common space of `dim` values.
+
+    A model of one's own gives `dim`, `similarity`, and either `tokenize`, `embed_captions` and
+    `embed_images`, which are called batch by batch, or `encode_sentences` and `encode_images`
+    themselves.
+    """
+
+    dim: int
+    similarity: Similarity
+    name: str = ""
+    """What it was loaded from, as typed."""
+    provenance: dict[str, Any] | None = None
+    """How the features it was trained on were made; None where not known, and for pictures."""
+    logit_scale: float | None = None
+    """What training multiplied similarities with, where the model has learnt that."""
+    captions_at_once, features_at_once, pictures_at_once = 1024, 4096, 64
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures are resized and cut for a model that takes them; None: it takes features."""
+        return None
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether its images are pictures instead of features."""
+        return self.preprocessing is not None
+
+    def tokenize(self, captions: Sequence[str]) -> Tokenized:
+        raise NotImplementedError
+
+    def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What `Tokenized.batch` gives, to rows (B, dim)."""
+        raise NotImplementedError
+
+    def embed_images(self, images: Any) -> Tensor:
+        """What `Images.rows` gives, features or pictures, to rows (B, dim)."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def encode_sentences(
+        self, captions: Sequence[str], batch_size: int | None = None, verbose: bool = False
+    ) -> np.ndarray:
+        """Unit rows, float32 (n, dim), in the order of `captions`.
+
+        Works through the captions sorted by length, so that no batch is padded by much; `verbose`
+        shows progress.
+        """
+        if isinstance(captions, str):
+            raise UserError("encode_sentences takes a list of captions: put the string in a list.")
+        tokenized, size = self.tokenize(captions), batch_size or self.captions_at_once
+        by_length = np.argsort(tokenized.lengths, kind="stable")
+        result = np.empty((len(captions), self.dim), dtype=np.float32)
+        device = self.device
+        with self.evaluating():
+            for start in track(range(0, len(captions), size), "encoding captions", verbose):
+                chosen = by_length[start : start + size]
+                tokens, lengths = tokenized.batch(chosen)
+                lengths = None if lengths is None else lengths.to(device)
+                embeddings = self.embed_captions(tokens.to(device), lengths)
+                result[chosen] = embeddings.float().cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def encode_images(
+        self, images: Any, batch_size: int | None = None, verbose: bool = False
+    ) -> np.ndarray:
+        """Unit rows, float32 (n, dim), of image features (n, dim_image): an array, tensor or
+        ImageFeatures. A memory-mapped array is read in blocks.
+
+        A model that `takes_pictures` gets these instead: a list of open pictures, paths or contents
+        of files, or an array (n, 3, side, side) in 0..255, cut as `preprocessing` says.
+        `batch_size` None: 4096 features, or 64 pictures. Raises UserError for what does not fit the
+        model, for pictures that cannot be read, and for NaN or Inf with the row.
+        """
+        images = given_images(images, self.preprocessing)
+        self.check_images(images)
+        count = len(images)
+        size = batch_size or (
+            self.pictures_at_once if self.takes_pictures else self.features_at_once
+        )
+        result = np.empty((count, self.dim), dtype=np.float32)
+        with self.evaluating():
+            for start in track(range(0, count, size), "encoding images", verbose):
+                block = images.rows(slice(start, start + size)).to(self.device)
+                rows = self.embed_images(block).float().cpu()
+                require_finite(rows, "Image features", start)
+                result[start : start + size] = rows.numpy()
+        return result
+
+    def check_images(self, images: Images) -> None:
+        """UserError for images of another size or kind than the model takes."""
+
+    def check_features(
+        self, record: dict[str, Any] | None, allow: bool, key: str = "allow_feature_mismatch"
+    ) -> None:
+        """UserError where features of this record are not made as those it was trained on; a
+        warning if `allow`, the value of the config's `key`."""
+        require_compatible(self.provenance, record, allow, key)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the names, shapes, types and values of all weights, in hexadecimal."""
+        return weights_hash(self, "{name} {shape} {dtype}", counters=True)
+
+    def describe(self) -> str:
+        """Name, kind and size, for people."""
+        size = sum(weights.numel() for weights in self.parameters())
+        return f"{self.name} ({self.kind}, {size / 1e6:.1f} million parameters)"
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return type(self).__name__
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """A context in which dropout is off; the mode before it is restored."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)

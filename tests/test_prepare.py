@@ -179,3 +179,16 @@ def test_a_full_disk_leaves_all_as_it_was(captions, tmp_path):
         run(*keys, "seed=5")
     assert (folder / "mine_train_caps.txt").read_text() == before
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_languages_are_written_beside_the_captions(tmp_path):
+    source = tmp_path / "captions.txt"
+    source.write_text("".join(f"{n}.jpg#zhc#{k} 狗{n}{k}\n" for n in range(9) for k in range(2)))
+    keys = f"source={source}", f"output={tmp_path}", "fractions.dev=0.3", "fractions.test=0.3"
+    run(*keys, "name=cn")
+    assert (tmp_path / "cn" / "cn_dev_languages.txt").read_text() == "zhc\n" * 6
+    run(*keys, "name=cn", "language=zh", "overwrite=true")
+    assert (tmp_path / "cn" / "cn_dev_languages.txt").read_text() == "zh\n" * 6
+    source.write_text("".join(f"{n}.jpg#{k}\tdog\n" for n in range(9) for k in range(2)))
+    run(*keys, "name=cn", "overwrite=true")
+    assert not (tmp_path / "cn" / "cn_dev_languages.txt").exists()

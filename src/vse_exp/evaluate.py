@@ -150,8 +150,14 @@ def _further(
 
     from vse_exp.evaluation.choices import answer_questions, order_tests, read_questions
     from vse_exp.evaluation.judgements import agreement, read_judgements
+    from vse_exp.evaluation.languages import by_language, translations
     from vse_exp.evaluation.relevance import Ids
-    from vse_exp.evaluation.tables import agreement_table, choice_table
+    from vse_exp.evaluation.tables import (
+        agreement_table,
+        choice_table,
+        results_table,
+        translation_table,
+    )
 
     similarity, encode = model.similarity, model.encode_sentences
     ids = Ids.of(split.image_names, split.caption_image)
@@ -162,6 +168,13 @@ def _further(
         )
         table = agreement_table(figures, intervals, judgements.describe())
         yield judgements.kind, table, figures | {"intervals": intervals}
+    languages = split.languages or []
+    if len(set(languages)) > 1:
+        of = split.caption_image, languages, similarity
+        each = by_language(images, captions, *of)
+        yield "languages", results_table(each, "each language, the whole split"), each
+        if across := translations(captions, *of):
+            yield "translations", translation_table(across), across
     if cfg.order:
         found = order_tests(
             images, captions, split.captions, split.caption_image, encode, similarity

@@ -30,6 +30,7 @@ MOVED = {
     "model.unfreeze_epoch": "model.image_encoder.unfreeze_epoch",
     "model.dim_image": None,
     "data.vocabulary.tokenization": "data.vocabulary.tokenizer",
+    "data.vocabulary.language": "data.vocabulary.tokenizer.language",
 }
 """Keys of former versions, and where they stand now; None: read from the data."""
 

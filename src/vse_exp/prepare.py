@@ -16,6 +16,7 @@ class Columns(Keys):
     image: Text | None
     caption: Text | None
     split: Text | None
+    language: Text | None
 
 
 class Fractions(Keys):
@@ -28,6 +29,7 @@ class Prepare(Command):
     name: Annotated[str, form(r"^[\w-]+$", "of letters, digits, - and _")]
     output: Text
     format: Literal["auto", "tokens", "table", "coco", "karpathy"]
+    language: Annotated[str, form(r"^[\w-]+$", "of letters, digits, - and _")] | None
     images: Text | None
     exclude: Text | None
     columns: Columns

@@ -91,6 +91,11 @@ class SplitFiles:
         return self._beside("_caption_ids.txt")
 
     @property
+    def languages(self) -> Path:
+        """The language of each caption, a line each; may be absent."""
+        return self._beside("_languages.txt")
+
+    @property
     def prepared(self) -> bool:
         """Whether there are captions and their list of images, which rows must follow."""
         return os.path.isfile(self.captions) and os.path.isfile(self.images)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
-from vse_exp.text.tokenizers import Stems, Whitespace, Words
+from vse_exp.text.tokenizers import Multilingual, Stems, Whitespace, Words
 from vse_exp.text.vocabulary import EOS, PAD, UNK, Vocabulary
 
 
@@ -80,3 +80,19 @@ def test_prefix_words_come_first():
     vocabulary = Vocabulary.build(["dog cat dog"], Whitespace(), prefix=["<start>"])
     assert vocabulary.words == ["<start>", "dog", "cat"]
     assert vocabulary.encode(["cat"]).tokens.tolist() == [3, 5, EOS]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "3 dog run 狗 狗在 在 在跑 跑 t-shirt い いぬ ぬ"),
+        ({"language": None, "ngram": 1}, "3 dogs running 狗 在 跑 t-shirt い ぬ"),
+        ({"ngram": 3}, "3 dog run 狗 狗在 狗在跑 在 在跑 跑 t-shirt い いぬ ぬ"),
+    ],
+)
+def test_words_of_several_scripts(options, words):
+    assert Multilingual(**options)("3 Dogs running，狗在跑。T-shirt いぬ!") == words.split()
+
+
+def test_thai_by_letters():
+    assert Multilingual(ngram=1)("หมา dog") == ["ห", "ม", "า", "dog"]

@@ -68,6 +68,8 @@ class Data(Keys):
     root: Text | None
     files: dict[str, SplitFiles] | None
     scenes: Scenes | None = None
+    captions: Annotated[list[Text], Field(min_length=1)] | None
+    languages: Annotated[list[Text], Field(min_length=1)] | None
     captions_per_image: Size | None
     normalize_features: bool
     in_memory: bool

@@ -176,11 +176,7 @@ class RetrievalDataModule(LightningDataModule):
         if left_out == 0:
             return split, captions
         log.info("%d captions of more than %d words are left out", left_out, longest)
-        kept = replace(
-            split,
-            captions=[split.captions[index] for index in keep],
-            caption_image=split.caption_image[keep],
-        )
+        kept = split.keep(keep)
         return kept, self.vocabulary.encode(kept.captions)
 
     @property

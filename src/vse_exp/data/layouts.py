@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,17 @@ class Split:
     unit_norm: bool
     pictures: str | None = None
     """Where the pictures lie (`scenes`: the program draws them); None: not known."""
+    languages: list[str] | None = None
+    """The language of each caption; None: not known."""
+
+    def keep(self, chosen: np.ndarray) -> Split:
+        """The split with the captions `chosen` alone, int64 indices."""
+        return replace(
+            self,
+            captions=[self.captions[index] for index in chosen],
+            caption_image=self.caption_image[chosen],
+            languages=self.languages and [self.languages[index] for index in chosen],
+        )
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -87,7 +98,10 @@ def load_split(
     features = ImageFeatures(array, repeats, normalize)
     if in_memory:
         features = features.load()
-    return Split(split, captions, caption_image, features, names, files, unit_norm, pictures)
+    languages = _read_languages(files, len(captions))
+    return Split(
+        split, captions, caption_image, features, names, files, unit_norm, pictures, languages
+    )
 
 
 def load_picture_split(
@@ -97,6 +111,17 @@ def load_picture_split(
 
     Names are one a picture, each then with the same number of captions, or one a caption. Raises
     UserError where these do not fit, and for pictures that are missing or unreadable.
+    """
+    captions, names, caption_image = read_named_captions(files)
+    rows = PictureRows.open(find_pictures(pictures, names), preprocessing)
+    languages = _read_languages(files, len(captions))
+    return Split(split, captions, caption_image, rows, names, files, True, pictures, languages)
+
+
+def read_named_captions(files: SplitFiles) -> tuple[list[str], list[str], np.ndarray]:
+    """Captions, the names of the pictures, and the row of each caption's picture in these.
+
+    UserError where the names are missing or do not fit.
     """
     captions = read_lines(files.captions)
     if not os.path.isfile(files.images):
@@ -117,14 +142,75 @@ def load_picture_split(
         )
     else:
         caption_image = np.arange(len(captions)) // (len(captions) // len(names))
-    rows = PictureRows.open(find_pictures(pictures, names), preprocessing)
-    return Split(split, captions, caption_image, rows, names, files, True, pictures)
+    return captions, names, caption_image
 
 
-def fingerprint(files: SplitFiles) -> dict[str, Any]:
-    """What tells these files from others of the same names: a hash of the captions and of the list
-    of images, and of features the shape, a hash of some rows and how they were made."""
-    found: dict[str, Any] = {"captions": _hash(files.captions.read_bytes())}
+def with_captions(split: Split, sources: Mapping[str, SplitFiles]) -> Split:
+    """The images of a split with the captions of other data sets, by the file names of the images.
+
+    `sources`: data sets by name, which is the language of captions that have no file of languages.
+    Captions of other images are left out. UserError where there is no name to go by, or no caption.
+    """
+    if split.image_names is None:
+        raise UserError(
+            f"data.captions goes by file names of images, and there is no {split.files.images}: "
+            "write it, a name an image."
+        )
+    row_of = {name: row for row, name in enumerate(split.image_names)}
+    captions: list[str] = []
+    rows: list[int] = []
+    languages: list[str] = []
+    for name, files in sources.items():
+        texts, names, caption_image = read_named_captions(files)
+        of = _read_languages(files, len(texts)) or [name] * len(texts)
+        found = [row_of.get(names[image], -1) for image in caption_image]
+        kept = [index for index, row in enumerate(found) if row >= 0]
+        if not kept:
+            raise UserError(
+                f"{files.images} names no image of {split.files.images} (first: {names[0]}): "
+                "correct data.captions."
+            )
+        captions += [texts[index] for index in kept]
+        rows += [found[index] for index in kept]
+        languages += [of[index] for index in kept]
+    order = np.argsort(rows, kind="stable")  # those of an image stand together, as elsewhere
+    joined = replace(
+        split, captions=captions, caption_image=np.array(rows, dtype=np.int64), languages=languages
+    )
+    return joined.keep(order)
+
+
+def in_languages(split: Split, wanted: Sequence[str]) -> Split:
+    """The split with its captions in some languages alone. UserError for one that it has not."""
+    there = sorted(set(split.languages or ()))
+    for language in wanted:
+        if language not in there:
+            known = f"has {', '.join(there)}" if there else f"has no {split.files.languages}"
+            raise UserError(
+                f"data.languages={language}, and {split.files.captions} {known}: correct that key, "
+                "or prepare the captions with language=…."
+            )
+    return split.keep(np.flatnonzero(np.isin(split.languages or [], wanted)))
+
+
+def _read_languages(files: SplitFiles, n_captions: int) -> list[str] | None:
+    if not os.path.isfile(files.languages):
+        return None
+    languages = read_lines(files.languages)
+    if len(languages) != n_captions:
+        raise UserError(
+            f"{files.languages} has {len(languages)} lines and {files.captions} has {n_captions}: "
+            "write a language a caption, or remove it."
+        )
+    return languages
+
+
+def fingerprint(files: SplitFiles, captions: Iterable[SplitFiles] = ()) -> dict[str, Any]:
+    """What tells these files from others of the same names: a hash of the captions (or of those
+    `captions` that stand in their place) and of the list of images, and of features the shape, a
+    hash of some rows and how they were made."""
+    texts = [one.captions.read_bytes() for one in captions] or [files.captions.read_bytes()]
+    found: dict[str, Any] = {"captions": _hash(b"".join(texts))}
     if os.path.isfile(files.images):
         found["list of images"] = _hash(files.images.read_bytes())
     if os.path.isfile(files.features):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vse_exp.data.buckets import LengthBuckets
-from vse_exp.data.layouts import Split, load_picture_split, load_split
+from vse_exp.data.layouts import (
+    Split,
+    in_languages,
+    load_picture_split,
+    load_split,
+    with_captions,
+)
 from vse_exp.errors import UserError
 from vse_exp.images.rows import Images
 from vse_exp.split_files import SplitFiles
@@ -233,14 +240,31 @@ def find_split_files(config: Mapping[str, Any], split: str) -> SplitFiles:
     return SplitFiles.find(root, config["name"], split)
 
 
+def find_caption_files(config: Mapping[str, Any], split: str) -> dict[str, SplitFiles]:
+    """The files of the data sets whose captions `config["captions"]` names, by their names."""
+    folders = [Path(config.get("root") or "") / name for name in config.get("captions") or ()]
+    return {path.name: SplitFiles.find(path.parent, path.name, split) for path in folders}
+
+
 def load_split_from_config(
     config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None = None
 ) -> Split:
     """Read the split that the `data` group of a config describes (`find_split_files`).
 
     With a model's `preprocessing` the images are pictures (`config["pictures"]` says where), else
-    features.
+    features. `config["captions"]` names data sets whose captions stand in place of its own,
+    `config["languages"]` the languages of those that are kept.
     """
+    found = _load_split(config, split, preprocessing)
+    if sources := find_caption_files(config, split):
+        found = with_captions(found, sources)
+    wanted = config.get("languages")
+    return in_languages(found, wanted) if wanted else found
+
+
+def _load_split(
+    config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None
+) -> Split:
     files = find_split_files(config, split)
     pictures = config.get("pictures")
     if pictures is None:

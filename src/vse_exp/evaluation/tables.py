@@ -87,6 +87,17 @@ def choice_table(choices: Mapping[str, Choice], title: str) -> Table:
     return table
 
 
+def translation_table(figures: Mapping[str, Mapping[str, float]]) -> Table:
+    """A line a direction of captions of one language that look for those of another."""
+    table = Table(title="captions that find those of the same image")
+    columns = ("R@1", "R@5", "R@10", "Medr")
+    for heading in ("", *columns):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, one in figures.items():
+        table.add_row(name, *(f"{one[key]:.{_digits(key)}f}" for key in columns))
+    return table
+
+
 def eccv_table(metrics: Mapping[str, float]) -> Table:
     """A line a figure of ECCV Caption and CxC, in both directions."""
     table = Table()

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from vse_exp.errors import UserError
 from vse_exp.parts import Part
+from vse_exp.schema import Size
 from vse_exp.text.ptb import ptb_tokenize
 
 # letters and digits of any script, with inner apostrophes and hyphens: "don't", "t-shirt"
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+# Han, Kana, Thai, Lao, Burmese, Khmer: written without spaces between words
+_UNSPACED = re.compile(
+    "[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff]+"
+)
 
 
 class Tokenizer(Part):
@@ -63,6 +70,30 @@ class Stems(Tokenizer):
 
 def _stems(language: str) -> Stems:
     return Stems(language=language)
+
+
+class Multilingual(Tokenizer):
+    """Words of several languages, told apart by their script alone. What is written without spaces
+    (Chinese, Japanese, Thai …) gives its characters and the runs of up to `ngram` of them, the rest
+    stems of `language`, or words where that is None. UserError as for Stems."""
+
+    def __init__(self, *, language: str | None = "english", ngram: Size = 2) -> None:
+        self.ngram = ngram
+        self._spaced = Words() if language is None else Stems(language=language)
+
+    def __call__(self, caption: str) -> list[str]:
+        words: list[str] = []
+        start = 0
+        for run in _UNSPACED.finditer(caption):
+            words += self._spaced(caption[start : run.start()])
+            words += self._grams(run[0])
+            start = run.end()
+        return words + self._spaced(caption[start:])
+
+    def _grams(self, run: str) -> Iterator[str]:
+        for start in range(len(run)):
+            for end in range(start + 1, min(start + self.ngram, len(run)) + 1):
+                yield run[start:end]
 
 
 class Treebank(Tokenizer):

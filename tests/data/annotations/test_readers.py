@@ -40,6 +40,27 @@ def test_flickr8k_tokens(tmp_path):
     assert reading.malformed == ["Flickr8k.token.txt line 4: not image#number, tab, caption"]
 
 
+def test_flickr8k_cn_says_the_language(tmp_path):
+    reading, records = read(
+        tmp_path / "flickr8kzhc.caption.txt",
+        "667626_a.jpg#zhc#0 一个女人躺在海水里。\n667626_a.jpg#zhc#1 泳装 女人 #1\n"
+        "1000_b.jpg#enc#0\tA girl\n2000_c.jpg#0\tA boy\n",
+    )
+    assert records == [
+        ("667626_a.jpg", "一个女人躺在海水里。", None),
+        ("667626_a.jpg", "泳装 女人 #1", None),
+        ("1000_b.jpg", "A girl", None),
+        ("2000_c.jpg", "A boy", None),
+    ]
+    assert [record.language for record in reading.records] == ["zhc", "zhc", "enc", None]
+
+
+def test_a_column_of_languages(tmp_path):
+    table = "image,caption,lang\na.jpg,a dog,en\na.jpg,ein Hund,de\na.jpg,un chien,\n"
+    reading, _ = read(tmp_path / "captions.csv", table)
+    assert [record.language for record in reading.records] == ["en", "de", None]
+
+
 def test_flickr8k_split_lists(tmp_path):
     written(tmp_path / "Flickr_8k.trainImages.txt", "a.jpg\nb.jpg\n")
     written(tmp_path / "Flickr_8k.devImages.txt", "c.jpg\n")

@@ -10,6 +10,7 @@ from vse_exp.errors import UserError
 from vse_exp.files import read_text
 
 _TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
+_TAGGED = re.compile(r"(\S+\.\w+)#([a-z]+)#\d+[ \t](.*)")
 SPLIT_FILES = {
     "train": ("Flickr_8k.trainImages.txt", "train.txt", "flickr30k_train.txt"),
     "dev": ("Flickr_8k.devImages.txt", "dev.txt", "val.txt", "flickr30k_val.txt"),
@@ -19,16 +20,21 @@ SPLIT_FILES = {
 
 
 def is_token_file(first_line: str) -> bool:
-    """`1000268201_693b08cb0e.jpg#0 <tab> A child in a pink dress …`"""
-    return _TOKEN.match(first_line) is not None
+    """`1000268201_693b08cb0e.jpg#0 <tab> A child in a pink dress …`, or Flickr8k-CN's
+    `667626_18933d713e.jpg#zhc#0 <blank> 一个穿着泳装的女人…`"""
+    return bool(_TOKEN.match(first_line) or _TAGGED.match(first_line))
 
 
 def read_tokens(path: Path) -> Reading:
-    """`Flickr8k.token.txt`, `results_20130124.token`: image#number, tab, caption."""
+    """`Flickr8k.token.txt`, `results_20130124.token`: image#number, tab, caption;
+    `flickr8kzhc.caption.txt` (Li et al. 2016): image#language#number, blank, caption."""
     records, malformed = [], []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        found = _TOKEN.fullmatch(line.rstrip("\r"))
-        if found:
+        line = line.rstrip("\r")
+        if tagged := _TAGGED.fullmatch(line):
+            image, language, caption = tagged.groups()
+            records.append(Record(image, caption, language=language))
+        elif found := _TOKEN.fullmatch(line):
             records.append(Record(found[1].strip(), found[2]))
         elif line.strip():
             malformed.append(f"{path.name} line {number}: not image#number, tab, caption")

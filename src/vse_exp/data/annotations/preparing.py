@@ -64,7 +64,7 @@ def prepare_from_config(config: Mapping[str, Any]) -> Prepared:
         read_annotations(path, config["format"], config["columns"], config["restval"])
         for path in paths
     ]
-    annotations = gather(read)
+    annotations = gather(read, config["language"])
     notes = {"malformed lines": [line for reading in read for line in reading.malformed]}
     if config["exclude"] is not None:
         notes["excluded pictures"] = _exclude(annotations, Path(config["exclude"]))

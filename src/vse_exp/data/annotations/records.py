@@ -32,6 +32,7 @@ class Record(NamedTuple):
     split: str | None = None
     id: int | None = None
     """COCO's annotation id, by which ECCV Caption knows a caption."""
+    language: str | None = None
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Annotations:
     splits: dict[str, str | None]
     ids: dict[str, list[int | None]]
     """Of the captions, COCO's annotation ids."""
+    languages: dict[str, list[str | None]]
     n_empty: int = 0
     """Empty captions, left out."""
     n_duplicate: int = 0
@@ -75,6 +77,7 @@ class Annotations:
         self.captions = {new: self.captions[name] for name, new in kept.items()}
         self.splits = {new: self.splits[name] for name, new in kept.items()}
         self.ids = {new: self.ids[name] for name, new in kept.items()}
+        self.languages = {new: self.languages[name] for name, new in kept.items()}
 
 
 def clean(text: str) -> str:
@@ -85,11 +88,13 @@ def clean(text: str) -> str:
     return " ".join("".join(marks).split())
 
 
-def gather(readings: list[Reading]) -> Annotations:
-    """Group the captions by picture. UserError where one picture is in two splits."""
+def gather(readings: list[Reading], language: str | None = None) -> Annotations:
+    """Group the captions by picture; `language`: of them all, whatever the source says. UserError
+    where one picture is in two splits."""
     captions: dict[str, list[str]] = {}
     splits: dict[str, str | None] = {}
     ids: dict[str, list[int | None]] = {}
+    languages: dict[str, list[str | None]] = {}
     n_empty = n_duplicate = 0
     for reading in readings:
         for record in reading.records:
@@ -109,7 +114,8 @@ def gather(readings: list[Reading]) -> Annotations:
             n_duplicate += caption in own
             own.append(caption)
             ids.setdefault(record.image, []).append(record.id)
-    return Annotations(captions, splits, ids, n_empty, n_duplicate)
+            languages.setdefault(record.image, []).append(language or record.language)
+    return Annotations(captions, splits, ids, languages, n_empty, n_duplicate)
 
 
 def split_name(name: str | None) -> str | None:

@@ -16,13 +16,15 @@ CANDIDATES = {
     "image": IMAGE_COLUMNS,
     "caption": ("caption", "captions", "comment", "sentence", "sentences", "raw", "text", "title"),
     "split": ("split",),
+    "language": ("language", "lang"),
 }
 
 
 def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> Reading:
     """Records of a table; a cell may hold one caption or a list of them.
 
-    `columns` names the columns `image`, `caption` and `split`; None: found by their usual names.
+    `columns` names the columns `image`, `caption`, `split` and `language`; None: found by their
+    usual names.
     """
     named = {key: value for key, value in (columns or {}).items() if value is not None}
     records, malformed = [], []
@@ -35,13 +37,16 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> R
             _check(path, row, found, named)
         image = _image(row.get(found["image"] or ""))
         captions = _captions(row.get(found["caption"] or ""))
-        split = row.get(found["split"]) if found["split"] else None
+        split, language = (
+            str(row[column]) if (column := found[key]) and row.get(column) is not None else None
+            for key in ("split", "language")
+        )
         if not image or captions is None:
             missing = "image" if not image else "caption"
             malformed.append(f"{path.name} row {number}: no {missing}")
             continue
         records += [
-            Record(image, caption, None if split is None else str(split)) for caption in captions
+            Record(image, caption, split, language=language or None) for caption in captions
         ]
     return Reading(str(path), "table", records, malformed)
 
@@ -50,7 +55,7 @@ def _check(
     path: Path, row: dict[str, Any], found: dict[str, str | None], named: Mapping[str, str]
 ) -> None:
     for key, column in found.items():
-        if column is None and key != "split":
+        if column is None and key in ("image", "caption"):
             raise UserError(
                 f"{path} has no column that is called like an {key} (it has {', '.join(row)}): "
                 f"name it with columns.{key}=…."

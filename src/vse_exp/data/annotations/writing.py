@@ -36,9 +36,9 @@ def write_splits(
     """Write all splits below `folder`; captions of a picture are contiguous.
 
     The list of images has a line a picture where all have equally many captions, else a line a
-    caption; ids of captions are written where all have one. `also`: other texts, by path, that
-    appear together with them. UserError where other files would be
-    replaced and `overwrite` is not set.
+    caption; ids and languages of captions are written where all have one. `also`: other texts, by
+    path, that appear together with them. UserError where other files would be replaced and
+    `overwrite` is not set.
     """
     order = {"train": 0, "dev": 1, "test": 2}
     found = sorted({str(split) for split in annotations.splits.values()})
@@ -59,6 +59,11 @@ def write_splits(
             texts[files.caption_ids] = as_lines(map(str, ids))
         elif overwrite:
             of_others.append(files.caption_ids)
+        languages = [one for image in names for one in annotations.languages[image]]
+        if None not in languages:
+            texts[files.languages] = as_lines(map(str, languages))
+        elif overwrite:
+            of_others.append(files.languages)
         n_words = sum(len(caption.split()) for caption in captions)
         counts.append(
             WrittenSplit(split, len(names), len(captions), min(sizes), max(sizes), n_words)

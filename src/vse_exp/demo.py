@@ -8,14 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Data, Device, ModelCommand
+from vse_exp.cli.keys import Data, Device, ModelCommand, Texts
 from vse_exp.schema import Text
 
 
 class DemoKeys(ModelCommand):
     data: Data | None = None
     checkpoint: Text
-    gallery: Text | None
+    gallery: Texts | None
     split: Text
     pictures: Text | None
     provenance: Text | None

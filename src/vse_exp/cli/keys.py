@@ -12,7 +12,9 @@ from vse_exp.schema import Count, Keys, Seed, Size, Text, form
 Device = Annotated[
     str, form(r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", "auto, cpu, mps, cuda or cuda:1 …")
 ]
-Checkpoints = Text | Annotated[list[Text], Field(min_length=1)]
+Texts = Text | Annotated[list[Text], Field(min_length=1)]
+"""One, or several as [a, b]."""
+Checkpoints = Texts
 """A file, or several whose similarities are averaged."""
 
 

@@ -41,36 +41,40 @@ def build_app(demo: Demo, hosts: set[str] | None) -> Starlette:
         return JSONResponse(demo.about())
 
     async def search(request: Request) -> Response:
-        return await _answer(demo.sentence, request.query_params.get("q", ""), _count(request))
+        given, count = request.query_params, _count(request)
+        if request.method == "POST":
+            content = await _upload(request, demo.limits)
+            return await _answer(demo.picture, _gallery(request), content, *_words(request), count)
+        if "image" in given:
+            row = _row(given["image"])
+            return await _answer(demo.image, _gallery(request), row, *_words(request), count)
+        return await _answer(demo.sentence, _gallery(request), given.get("q", ""), count)
 
-    async def image(request: Request) -> Response:
-        return await _answer(demo.image, _row(request), *_words(request), _count(request))
-
-    async def picture(request: Request) -> Response:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in UPLOADS:
-            raise HTTPException(415, "Send the picture itself as the body, with its type.")
-        content = await _body(request, demo.limits)
-        return await _answer(demo.picture, content, *_words(request), _count(request))
+    async def reasons(request: Request) -> Response:
+        given = request.query_params
+        posted = request.method == "POST"
+        image = await _upload(request, demo.limits) if posted else _row(given.get("image", ""))
+        return await _answer(demo.reasons, _gallery(request), given.get("q", ""), image)
 
     async def thumbnail(request: Request) -> Response:
-        content = await run_in_threadpool(demo.thumbnail, _row(request))
+        row = _row(request.path_params["row"])
+        try:
+            content = await run_in_threadpool(demo.thumbnail, _gallery(request), row)
+        except UserError as error:
+            raise HTTPException(404, str(error)) from error
         if content is None:
             raise HTTPException(404, "No such picture.")
         return Response(content, media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
 
-    described = demo.about()
-    counts = " and ".join(f"{count:,} {kind}" for kind, count in described["counts"].items())
-    origin = f" of {described['source']}" if described["source"] else ""
-    start = page("demo.html.j2", title="Images and sentences", collection=counts + origin)
+    start = page("demo.html.j2", title="Images and sentences", galleries=demo.about()["galleries"])
+    both = ["GET", "POST"]
     routes = [
         Route("/", index),
         Route("/style.css", _constant(source("style.css"), "text/css")),
-        Route("/demo.js", _constant(source("dom.js", "demo.js"), "text/javascript")),
+        Route("/demo.js", _constant(source("dom.js", "why.js", "demo.js"), "text/javascript")),
         Route("/api/about", about),
-        Route("/api/search", search),
-        Route("/api/image/{row}", image),
-        Route("/api/picture", picture, methods=["POST"]),
+        Route("/api/search", search, methods=both),
+        Route("/api/reasons", reasons, methods=both),
         Route("/pictures/{row}.jpg", thumbnail),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
@@ -97,6 +101,14 @@ async def _refuse(request: Request, error: Exception) -> Response:
     # what is left of an upload that is refused before its end is not waited for
     headers = {"connection": "close"} if error.status_code in (408, 413) else None
     return JSONResponse({"error": error.detail}, error.status_code, headers)
+
+
+async def _upload(request: Request, limits: Limits) -> bytes:
+    """The picture that is the body of a request."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in UPLOADS:
+        raise HTTPException(415, "Send the picture itself as the body, with its type.")
+    return await _body(request, limits)
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
@@ -132,9 +144,13 @@ def _words(request: Request) -> tuple[str, str]:
     return request.query_params.get("minus", ""), request.query_params.get("plus", "")
 
 
-def _row(request: Request) -> int:
+def _gallery(request: Request) -> str:
+    return request.query_params.get("gallery", "")
+
+
+def _row(text: str) -> int:
     """The row of an image, as an address has it."""
-    row = _number(request.path_params["row"])
+    row = _number(text)
     if row is None:
         raise HTTPException(404, "There is no such image.")
     return row

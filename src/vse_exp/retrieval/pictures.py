@@ -24,6 +24,10 @@ QUALITY = 82
 class Thumbnails(Protocol):
     """Small pictures by row of the gallery's images."""
 
+    def picture(self, row: int) -> Image.Image | None:
+        """The whole picture of an image, None where it is missing or broken."""
+        ...
+
     def jpeg(self, row: int) -> bytes | None:
         """The JPEG of an image, None where its picture is missing or broken."""
         ...
@@ -68,13 +72,17 @@ class _Read:
         self.source = source
         self.lock = threading.Lock()
 
-    def jpeg(self, row: int) -> bytes | None:
+    def picture(self, row: int) -> Image.Image | None:
         try:
             with self.lock:  # archives have one position
                 content = self.source.read(row)
-            return thumbnail(open_picture(content))
+            return open_picture(content)
         except (UnreadableImage, UserError):
             return None
+
+    def jpeg(self, row: int) -> bytes | None:
+        picture = self.picture(row)
+        return None if picture is None else thumbnail(picture)
 
 
 def thumbnail(picture: Image.Image, size: int = THUMBNAIL) -> bytes:

@@ -17,7 +17,6 @@ from text_model import write_text_model
 from vse_exp.cli import config_dir
 from vse_exp.compat.loading import load_model
 from vse_exp.evaluation.evaluator import evalrank
-from vse_exp.models.pretrained_text import PretrainedText
 from vse_exp.parts import Part, build, locate
 from vse_exp.schema import of_signature
 from vse_exp.training.building import build_node, plain
@@ -96,10 +95,12 @@ def test_a_parts_file_shows_all_of_its_keys_with_their_defaults(group, option):
 @pytest.mark.parametrize(("group", "option"), [one for one in PARTS if one[0] != "model"])
 def test_parts_are_built(group, option, tmp_path):
     node = plain(OmegaConf.select(chosen(group, option), group))
-    if option == "pretrained":
+    if option in ("pretrained", "fused"):
         pytest.importorskip("transformers", reason="needs the extra `text`")
         folder = write_text_model(tmp_path / "text", WORDS)
-        node = PretrainedText.complete(node | {"model": str(folder)})
+        text = node["sentences"] if option == "fused" else node
+        text["model"] = str(folder)
+        node = locate(node["_target_"]).complete(node)
     built = build(node, where=group)
     sizes = {"model.encoder": (9, 8), "model.image_encoder": (6, 8)}
     sizes |= {f"{side}.pooling": (8,) for side in sizes} | {"model.image_encoder.head": (6, 8)}
@@ -153,7 +154,7 @@ def holds_what_it_says(results: dict[str, Any], tmp_path: Path) -> bool:
     return all(again[key] == pytest.approx(value) for key, value in results["dev"].items())
 
 
-WITH_OTHER_DATA = ("pretrained_text", "scenes_pixels")
+WITH_OTHER_DATA = ("pretrained_text", "fused", "scenes_pixels")
 TRAINABLE = [one for one in options("experiment") if one not in WITH_OTHER_DATA]
 
 
@@ -168,10 +169,15 @@ def test_composed_losses_train(loss, tmp_path):
     assert holds_what_it_says(training(f"loss={loss}", tmp_path), tmp_path)
 
 
-def test_pretrained_text_trains(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("option", "key"), [("pretrained_text", "model"), ("fused", "sentences.model")]
+)
+def test_pretrained_text_trains(tmp_path, monkeypatch, option, key):
     """On a text model with the right files and random weights."""
     pytest.importorskip("transformers", reason="needs the extra `text`")
     monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "cache"))
     folder = write_text_model(tmp_path / "text", WORDS)
-    results = training("experiment=pretrained_text", tmp_path, f"model.encoder.model={folder}")
+    results = training(f"experiment={option}", tmp_path, f"model.encoder.{key}={folder}")
     assert holds_what_it_says(results, tmp_path)
+    text = load_model(tmp_path / "run" / "checkpoints" / "best.ckpt").sentence_encoder
+    assert (text.sentences if option == "fused" else text).mlp is not None

@@ -36,7 +36,9 @@ class Extract(Command):
     weights: Text
     seed: Seed
     view: Literal["crop", "ten_crop", "squash", "frame"] | None
+    mirror: bool
     average_views: bool
+    grid: Annotated[int, Field(ge=1, le=64)] | None
     transform: Transform
     dtype: Literal["float16", "float32"]
     unit_norm: bool

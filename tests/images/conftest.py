@@ -153,13 +153,13 @@ def photos(tmp_path: Path) -> Callable[[int], Path]:
     return make
 
 
-def tiny_backbone(view: str = "crop") -> Backbone:
+def tiny_backbone(view: str = "crop", mirror: bool = False, grid: int | None = None) -> Backbone:
     """Random features of 6 values from 8x8 pixels."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    preprocessing = Preprocessing(resize=10, crop=8, view=view)
-    return Backbone("tiny", module.eval(), preprocessing, "random")
+    preprocessing = Preprocessing(resize=10, crop=8, view=view, mirror=mirror)
+    return Backbone("tiny", module.eval(), preprocessing, "random", grid=grid)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
+from vse_exp.images.decoding import open_picture
 from vse_exp.images.encoding import picture_features
 from vse_exp.images.extraction import Settings, extract_features
 from vse_exp.images.features import check_rows, open_features
@@ -74,6 +75,44 @@ def test_ten_crops_are_averaged_or_kept(photos, tiny_net, tmp_path):
     assert ten.shape == (5, 10, 6)
     expected = normalize(ten.mean(1), dim=-1)
     torch.testing.assert_close(torch.from_numpy(np.load(tmp_path / "mean.npy")), expected)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_mirrored_views_and_grids(photos, tiny_net, tmp_path, average):
+    """Against the network's own map of each view, cell by cell (6 x 6, and so 3 x 3 of 2 x 2)."""
+    source, net = open_pictures(photos(3)), tiny_net(mirror=True, grid=3)
+    settings = Settings(dtype="float32", unit_norm=False, average_views=average, batch_size=2)
+    extract_features(source, net, tmp_path / "rows.npy", settings)
+    rows = torch.from_numpy(np.load(tmp_path / "rows.npy"))
+    assert rows.shape == ((3, 10, 6) if average else (3, 20, 6))
+    record = json.loads((tmp_path / "rows_features.json").read_text())
+    assert (record["grid"], record["transform"]["mirror"]) == (3, True)
+    for name, row in zip(source.names, rows, strict=True):
+        image = open_picture(source.root / name)
+        straight = tiny_net().preprocessing.views_of(image)[0]
+        views = []
+        for mirrored in (False, True):
+            pixels = straight.flip(-1) if mirrored else straight
+            cells = net.module[:2](net.preprocessing.normalize(pixels[None]))[0]
+            means = [cells.mean((1, 2))]
+            for down in range(3):
+                for right in range(3):
+                    column = 2 - right if mirrored else right
+                    rest = slice(2 * down, 2 * down + 2), slice(2 * column, 2 * column + 2)
+                    means.append(cells[:, *rest].mean((1, 2)))
+            views.append(torch.stack(means))
+        expected = (views[0] + views[1]) / 2 if average else torch.cat(views)
+        torch.testing.assert_close(row, expected)
+    if average:
+        found = picture_features(net, [source.root / name for name in source.names], False)
+        np.testing.assert_allclose(found, rows, atol=1e-6)
+
+
+def test_a_grid_needs_a_map(photos, tiny_net, tmp_path):
+    net = tiny_net(grid=2)
+    net.module.append(torch.nn.Linear(6, 5))
+    with pytest.raises(UserError, match=r"a map of the 5 features"):
+        extract_features(open_pictures(photos(1)), net, tmp_path / "rows.npy", BATCH)
 
 
 class Stop(BaseException):

@@ -99,5 +99,5 @@ def test_impossible_augmentation(folder, options, message):
 
 
 def test_ten_views_are_not_for_training(folder):
-    with pytest.raises(UserError, match="ten_crop is for extraction"):
+    with pytest.raises(UserError, match="ten_crop and mirror=true are for extraction"):
         PictureRows.open(open_pictures(folder, NAMES), Preprocessing(20, 16, view="ten_crop"))

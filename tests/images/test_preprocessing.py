@@ -79,6 +79,7 @@ def test_changes():
     [
         ({"interpolation": "cubic"}, "transform.interpolation=cubic"),
         ({"view": "five"}, "view=five"),
+        ({"view": "ten_crop", "mirror": True}, "mirrored views already"),
         ({"crop": 300}, "transform.crop=300"),
         ({"resize": 100_000}, "must not pass 4096"),
         ({"std": 0}, "above zero"),

@@ -47,12 +47,21 @@ def test_equal_and_unknown_records_fit():
         ({"weights_sha256": "b" * 64}, "weights aaaaaaaaaaaa… and bbbbbbbbbbbb…"),
         ({"unit_norm": False}, "unit_norm True and False"),
         ({"transform": RECORD["transform"] | {"view": "frame"}}, "transform.view crop and squash"),
+        ({"grid": 3}, "grid None and 3"),
     ],
 )
 def test_differences_are_told(change, told):
     sentence = check_compatible(RECORD, RECORD | change)
     assert sentence is not None
     assert told in sentence
+
+
+def test_records_of_before_mirror_nothing():
+    straight = RECORD | {"transform": RECORD["transform"] | {"mirror": False}}
+    mirrored = RECORD | {"transform": RECORD["transform"] | {"mirror": True}}
+    assert check_compatible(RECORD, straight) is check_compatible(straight, RECORD) is None
+    for old in (RECORD, straight):
+        assert "transform.mirror" in str(check_compatible(mirrored, old))
 
 
 def test_reading(tmp_path):

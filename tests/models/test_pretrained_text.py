@@ -205,6 +205,15 @@ def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monk
     encoder.start(captions, model.vocabulary, cache)  # from the file
     np.testing.assert_allclose(model.encode_sentences(CAPTIONS[:2]), expected[:2], atol=1e-6)
     with pytest.raises(AssertionError, match="read again"):
+        encoder.remember(model.vocabulary.encode(CAPTIONS), cache)
+    monkeypatch.undo()
+    encoder.remember(model.vocabulary.encode(CAPTIONS), cache)
+    monkeypatch.setattr(encoder.transformer, "forward", fail)
+    encoder.start(captions, model.vocabulary, cache)
+    encoder.remember(model.vocabulary.encode(CAPTIONS), cache)  # now from a file too
+    np.testing.assert_allclose(model.encode_sentences(CAPTIONS), expected, atol=1e-6)
+    encoder.start(captions, model.vocabulary, cache)
+    with pytest.raises(AssertionError, match="read again"):
         model.encode_sentences(CAPTIONS)
 
 

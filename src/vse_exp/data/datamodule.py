@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -37,7 +37,8 @@ class RetrievalDataModule(LightningDataModule):
     """Serves length-bucketed training pairs, and images and captions alone for evaluation.
 
     `config` is the `data` group as a plain mapping (keys documented in `conf/data/base.yaml`);
-    `vocabulary` is that of a model to go on with, and built from the data where it is None;
+    `vocabulary(words)` is what captions are read in, where `words()` are those of the data, and
+    None these themselves;
     `preprocessing` is that of a model that takes pictures instead of features.
     """
 
@@ -45,13 +46,13 @@ class RetrievalDataModule(LightningDataModule):
         self,
         config: Mapping[str, Any],
         seed: int = 0,
-        vocabulary: Vocabulary | None = None,
+        vocabulary: Callable[[Callable[[], Vocabulary]], Vocabulary] | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
-        self._vocabulary = vocabulary
+        self._read_in = vocabulary
         self.preprocessing = preprocessing
         self._splits: dict[str, Split] = {}
         self._tokenized: dict[str, TokenizedCaptions] = {}
@@ -93,15 +94,16 @@ class RetrievalDataModule(LightningDataModule):
         """How the training images' features were made; None where not known, and for pictures."""
         return self.split("train").provenance
 
-    @property
+    @cached_property
     def vocabulary(self) -> Vocabulary:
-        if self._vocabulary is None:
-            options = dict(self.config["vocabulary"])
-            splits = [self.split(name) for name in options.pop("splits")]
-            captions = [caption for split in splits for caption in split.captions]
-            tokenizer = build(options.pop("tokenizer"), where="data.vocabulary.tokenizer")
-            self._vocabulary = Vocabulary.build(captions, tokenizer, **options)
-        return self._vocabulary
+        return self._words() if self._read_in is None else self._read_in(self._words)
+
+    def _words(self) -> Vocabulary:
+        options = dict(self.config["vocabulary"])
+        splits = [self.split(name) for name in options.pop("splits")]
+        captions = [caption for split in splits for caption in split.captions]
+        tokenizer = build(options.pop("tokenizer"), where="data.vocabulary.tokenizer")
+        return Vocabulary.build(captions, tokenizer, **options)
 
     def tokenized(self, name: str) -> TokenizedCaptions:
         """The captions of split `name` as ids."""

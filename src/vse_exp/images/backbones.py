@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from vse_exp.errors import UserError
 from vse_exp.images.families import build_module
@@ -30,6 +31,8 @@ class Backbone:
     """Where the weights came from: `pretrained`, a set's name, `random`, or a file."""
     seed: int = 0
     """What random weights were drawn by."""
+    grid: int | None = None
+    """Regions a side, of the last feature map, which stand behind the whole; None: none."""
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -45,16 +48,57 @@ class Backbone:
         with torch.inference_mode():
             return self.module(pixels).shape[-1]
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of what a view gives: (dim,), or with a grid (1 + grid**2, dim)."""
+        return (self.dim,) if self.grid is None else (1 + self.grid**2, self.dim)
+
     @torch.inference_mode()
     def features(self, views: Tensor) -> Tensor:
-        """Feature vectors float32 (B, views, dim) of views uint8 (B, views, 3, crop, crop)."""
+        """Feature vectors float32 (B, views, *row_shape) of views uint8 (B, views, 3, crop, crop).
+
+        The regions of a mirrored view are turned back, so that each stands for the same place.
+        """
         device = next(self.module.parameters()).device
         rows = []
         for number in range(views.shape[1]):  # one after the other, to bound memory
             pixels = self.preprocessing.normalize(views[:, number].to(device))
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-            rows.append(self.module(pixels).float())
+            if self.grid is None:
+                rows.append(self.module(pixels).float())
+                continue
+            whole, cells = whole_and_map(self.module, pixels)
+            if self.preprocessing.mirrored(number):
+                cells = cells.flip(-1)
+            regions = adaptive_avg_pool2d(cells.float(), self.grid).flatten(2).transpose(1, 2)
+            rows.append(torch.cat([whole.float()[:, None], regions], 1))
         return torch.stack(rows, dim=1)
+
+
+def whole_and_map(module: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """What a network gives, (B, dim), and the last feature map on its way there, (B, dim, H, W).
+
+    UserError where there is none of that size.
+    """
+    last: list[Tensor] = []
+
+    def look(_: nn.Module, __: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1:
+            last[:] = [output]
+
+    leaves = [part for part in module.modules() if not any(True for _ in part.children())]
+    hooks = [leaf.register_forward_hook(look) for leaf in leaves]
+    try:
+        whole = module(pixels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not last or last[0].shape[1] != whole.shape[1]:
+        raise UserError(
+            f"grid needs a network that ends in a map of the {whole.shape[1]} features and its "
+            "mean, such as resnet50 or efficientnet_lite2: choose one, or set grid=null."
+        )
+    return whole, last[0]
 
 
 def build_backbone(
@@ -62,12 +106,13 @@ def build_backbone(
     weights: str = "pretrained",
     transform: Mapping[str, Any] | None = None,
     seed: int = 0,
+    grid: int | None = None,
 ) -> Backbone:
     """The backbone `name` (see `families`) in evaluation mode on the CPU.
 
     `weights`: `pretrained`, the name of one of torchvision's sets, `random` (drawn by `seed`), or
     a file: a state dict (`.pth`, `.safetensors`), or Lasagne's `vgg19.pkl`. `transform` changes
-    keys of the preprocessing. Raises UserError for what cannot be had.
+    keys of the preprocessing; `grid` is the backbone's. Raises UserError for what cannot be had.
     """
     weights = str(weights)
     with torch.random.fork_rng(devices=[]):
@@ -76,7 +121,7 @@ def build_backbone(
     module.eval().requires_grad_(False)
     module.to(memory_format=torch.channels_last)
     preprocessing = preprocessing.changed(transform or {})
-    backbone = Backbone(name, module, preprocessing, weights, seed)
+    backbone = Backbone(name, module, preprocessing, weights, seed, grid)
     try:
         assert backbone.dim > 0  # runs it once: sizes that do not fit fail here
     except (RuntimeError, AssertionError, ValueError) as error:

@@ -21,11 +21,12 @@ def picture_features(
     unit_norm: bool = True,
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Features float32 (n, dim) of open pictures, files' contents or paths, views averaged.
+    """Features float32 (n, dim), or (n, 1 + grid**2, dim), of open pictures, files' contents or
+    paths, views averaged.
 
     Raises UserError for a picture that cannot be read.
     """
-    rows = [np.empty((0, backbone.dim), np.float32)]
+    rows = [np.empty((0, *backbone.row_shape), np.float32)]
     for start in range(0, len(pictures), batch_size):
         images = map(open_picture, pictures[start : start + batch_size])
         views = [backbone.preprocessing.views_of(image) for image in images]
@@ -42,7 +43,11 @@ def backbone_of(provenance: dict[str, Any], weights: str | None = None) -> Backb
     transform = Preprocessing.from_dict(provenance["transform"]).to_dict()
     seed = provenance.get("seed", 0)
     backbone = build_backbone(
-        provenance["backbone"], weights or provenance["weights"], transform, seed
+        provenance["backbone"],
+        weights or provenance["weights"],
+        transform,
+        seed,
+        provenance.get("grid"),
     )
     if backbone.weights_sha256 != provenance["weights_sha256"]:
         raise UserError(

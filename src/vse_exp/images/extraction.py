@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import os
 import shutil
 import time
@@ -88,7 +89,9 @@ def extract_features(
     if settings.restart:
         shutil.rmtree(files.unfinished, ignore_errors=True)
     views = backbone.preprocessing.n_views
-    row_shape = (backbone.dim,) if settings.average_views or views == 1 else (views, backbone.dim)
+    row_shape = backbone.row_shape
+    if views > 1 and not settings.average_views:
+        row_shape = (views * math.prod(row_shape[:-1]), backbone.dim)
     journal = Journal(
         files.unfinished,
         job,
@@ -173,6 +176,8 @@ def _fill(
             features = backbone.features(views)
             if settings.average_views or features.shape[1] == 1:
                 features = features.mean(1)
+            else:
+                features = features.flatten(1, -2)
             good = _usable(features)
             rows[indices[good] - start] = _stored(features[torch.from_numpy(good)], settings)
             skipped += [(int(index), "zero or not finite features") for index in indices[~good]]
@@ -203,6 +208,7 @@ def _job(pictures: Pictures, backbone: Backbone, settings: Settings) -> dict[str
         "backbone": backbone.name,
         "weights_sha256": backbone.weights_sha256,
         "transform": backbone.preprocessing.to_dict(),
+        "grid": backbone.grid,
         "unit_norm": settings.unit_norm,
         "average_views": settings.average_views,
         "dtype": settings.dtype,

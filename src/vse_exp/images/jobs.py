@@ -42,8 +42,10 @@ def extract_from_config(config: Mapping[str, Any]) -> list[Extraction]:
         raise UserError(
             f"list={config['list']} fits one output, and {output} has {len(outputs)} splits."
         )
-    transform = {**config["transform"], "view": config["view"]}
-    backbone = build_backbone(config["backbone"], config["weights"], transform, config["seed"])
+    transform = {**config["transform"], "view": config["view"], "mirror": config["mirror"]}
+    backbone = build_backbone(
+        config["backbone"], config["weights"], transform, config["seed"], config["grid"]
+    )
     done = [_extract(config, backbone, path, settings, device) for path in outputs]
     left_out = sum(len(extraction.skipped) for extraction in done)
     if config["strict"] and left_out:

@@ -54,7 +54,10 @@ class PictureRows(Images):
         UserError for those that are unreadable then.
         """
         if preprocessing.n_views > 1:
-            raise UserError("view=ten_crop is for extraction: train with view=crop or view=squash.")
+            raise UserError(
+                "view=ten_crop and mirror=true are for extraction: train with view=crop or "
+                "view=squash."
+            )
         rows = cls(pictures, preprocessing)
         return rows.load() if np.prod((len(rows), 3, rows.side, rows.side)) <= cache_bytes else rows
 

@@ -43,6 +43,8 @@ class Preprocessing:
     view: str = "crop"
     """`crop`: the middle. `ten_crop`: middle and corners, also mirrored; the features are averaged.
     `squash`: the whole picture squeezed into the square."""
+    mirror: bool = False
+    """Each view also mirrored, left for right; these come behind the others."""
 
     def __post_init__(self) -> None:
         if self.view == "frame":  # its name in records and commands of before
@@ -88,6 +90,8 @@ class Preprocessing:
             )
         if self.view not in VIEWS:
             raise UserError(f"Unknown view={self.view}: choose one of {', '.join(VIEWS)}.")
+        if self.mirror and self.view == "ten_crop":
+            raise UserError("view=ten_crop has mirrored views already: set mirror=false.")
         if not 1 <= self.crop <= 4096 or (self.view != "squash" and not self.crop <= self.resize):
             raise UserError(
                 f"transform.crop={self.crop} must lie between 1 and transform.resize="
@@ -106,11 +110,18 @@ class Preprocessing:
     @property
     def n_views(self) -> int:
         """Views a picture."""
-        return 10 if self.view == "ten_crop" else 1
+        return 10 if self.view == "ten_crop" else 1 + self.mirror
+
+    def mirrored(self, number: int) -> bool:
+        """Whether view `number`, 0-based, is a mirrored one."""
+        return number >= self.n_views / 2 and self.n_views > 1
 
     def views_of(self, image: Image.Image) -> Tensor:
         """The views of an RGB picture, uint8 (views, 3, crop, crop)."""
-        return torch.from_numpy(np.ascontiguousarray(self._cut(image).transpose(0, 3, 1, 2)))
+        cut = self._cut(image)
+        if self.mirror:
+            cut = np.concatenate([cut, cut[:, :, ::-1]])
+        return torch.from_numpy(np.ascontiguousarray(cut.transpose(0, 3, 1, 2)))
 
     def _cut(self, image: Image.Image) -> np.ndarray:
         method = INTERPOLATIONS[self.interpolation]

@@ -89,10 +89,13 @@ def _comparable(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "backbone": provenance.get("backbone"),
         "weights": provenance.get("weights_sha256"),
         "unit_norm": provenance.get("unit_norm"),
+        "grid": provenance.get("grid"),
     }
     transform = dict(provenance.get("transform") or {})
     if transform.get("view") == "frame":  # its name before
         transform["view"] = "squash"
+    if not transform.get("mirror"):  # older records do not say it
+        transform.pop("mirror", None)
     return flat | {f"transform.{key}": value for key, value in transform.items()}
 
 

@@ -90,7 +90,7 @@ class PretrainedText(Projection, SentenceEncoder):
         return {**keys, "architecture": architecture, "pooling": keys.get("pooling") or pooling}
 
     @classmethod
-    def own_vocabulary(cls, keys: Mapping[str, Any]) -> Vocabulary | None:
+    def own_vocabulary(cls, keys: Mapping[str, Any], words: Callable[[], Vocabulary]) -> Vocabulary:
         return read_subwords(keys["model"])
 
     def compile_parts(self) -> None:
@@ -136,8 +136,16 @@ class PretrainedText(Projection, SentenceEncoder):
         The vectors are kept in `cache`, in a file named by the model and the captions.
         """
         self._load_weights()
-        if not (self.center or self.frozen):
-            return
+        self._memory = None
+        if self.center or self.frozen:
+            self.fit_mean([torch.from_numpy(self._vectors_of(captions, cache))])
+
+    def remember(self, captions: TokenizedCaptions, cache: Path) -> None:
+        if self.frozen:
+            self._vectors_of(captions, cache)
+
+    def _vectors_of(self, captions: TokenizedCaptions, cache: Path) -> np.ndarray:
+        """Outputs (n, width), from the file in `cache` where it is there."""
         path = cache / f"captions-{self._name(captions)}.npy"
         if path.is_file():
             vectors = np.load(path)
@@ -145,13 +153,13 @@ class PretrainedText(Projection, SentenceEncoder):
             vectors = self._read_all(captions)
             with atomic_path(path) as temporary:
                 np.save(temporary, vectors)
-        self.fit_mean([torch.from_numpy(vectors)])
         if self.frozen:
             keys = [
                 captions.tokens[start:end].tobytes() for start, end in pairwise(captions.offsets)
             ]
-            self._memory = _Memory(vectors.shape[1])
+            self._memory = self._memory or _Memory(vectors.shape[1])
             self._memory.add(keys, vectors)
+        return vectors
 
     def _load_weights(self) -> None:
         from transformers import AutoModel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,18 @@ class SentenceEncoder(nn.Module, Part):
         return dict(keys)
 
     @classmethod
-    def own_vocabulary(cls, keys: Mapping[str, Any]) -> Vocabulary | None:
-        """The words that a pre-trained encoder brings; None: those of the training captions."""
-        return None
+    def own_vocabulary(cls, keys: Mapping[str, Any], words: Callable[[], Vocabulary]) -> Vocabulary:
+        """What it reads captions in: `words()`, of the training captions, or what it brings."""
+        return words()
 
     def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
         """Told once before a training: given weights go in, and means of the training captions.
 
         `cache`: a folder for what other trainings can use again.
         """
+
+    def remember(self, captions: TokenizedCaptions, cache: Path) -> None:
+        """Told after `start` what other captions it will be asked for, again and again."""
 
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""

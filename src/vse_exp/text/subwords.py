@@ -67,5 +67,9 @@ def vocabulary_from_dict(
     state: Mapping[str, Any], trust: Sequence[str] | None = None
 ) -> Vocabulary:
     """The vocabulary whose `to_dict` a checkpoint holds; `trust` as for `parts.build`."""
+    if "pieces" in state:
+        from vse_exp.text.joined import JoinedVocabulary
+
+        return JoinedVocabulary.from_dict(state, trust)
     kind = SubwordVocabulary if "tokenizer_json" in state else Vocabulary
     return kind.from_dict(state, trust)

@@ -30,7 +30,7 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
     datamodule = RetrievalDataModule(
         plain(cfg.data),
         seed=cfg.seed,
-        vocabulary=_class_of(text, SentenceEncoder).own_vocabulary(text),
+        vocabulary=partial(_class_of(text, SentenceEncoder).own_vocabulary, text),
         preprocessing=_class_of(images, ImageEncoder).preprocessing_of(images),
     )
     module = RetrievalModule(
@@ -70,8 +70,10 @@ def build_model(node: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
     model: VSE = build(node, datamodule.vocabulary, dim_image, where="model")
     model.provenance = datamodule.provenance
     model.image_encoder.start(images.blocks, datamodule.seed)
-    captions = datamodule.tokenized("train")
-    model.sentence_encoder.start(captions, datamodule.vocabulary, cache_folder() / "text")
+    captions, cache = datamodule.tokenized("train"), cache_folder() / "text"
+    model.sentence_encoder.start(captions, datamodule.vocabulary, cache)
+    for name in ("dev", "test"):
+        model.sentence_encoder.remember(datamodule.tokenized(name), cache)
     return model
 
 

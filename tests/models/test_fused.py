@@ -20,8 +20,7 @@ from vse_exp.models.fused import FusedText
 from vse_exp.models.text_models import read_subwords
 from vse_exp.models.vse import VSE
 from vse_exp.parts import build, check
-from vse_exp.text.joined import JoinedVocabulary, halves_of, parts_of
-from vse_exp.text.subwords import vocabulary_from_dict
+from vse_exp.text.joined import JoinedVocabulary, halves_of, parts_of, vocabulary_from_dict
 from vse_exp.text.tokenizers import Stems
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 

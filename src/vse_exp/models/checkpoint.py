@@ -14,7 +14,7 @@ from vse_exp.files import atomic_path
 from vse_exp.models.version_1 import from_version_1
 from vse_exp.models.vse import VSE
 from vse_exp.parts import build, part_spec
-from vse_exp.text.subwords import vocabulary_from_dict
+from vse_exp.text.joined import vocabulary_from_dict
 from vse_exp.unpickling import load_torch
 
 KEY = "vse_exp"

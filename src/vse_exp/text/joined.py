@@ -79,3 +79,13 @@ def parts_of(tokens: Tensor, lengths: Tensor | None, n_words: int) -> tuple[Part
 def _cut(tokens: Tensor, lengths: Tensor) -> Part:
     """Without the columns that only fill."""
     return tokens[:, : max(1, int(lengths.max())) if len(lengths) else 1], lengths
+
+
+def vocabulary_from_dict(
+    state: Mapping[str, Any], trust: Sequence[str] | None = None
+) -> Vocabulary:
+    """The vocabulary whose `to_dict` a checkpoint holds; `trust` as for `parts.build`."""
+    if "pieces" in state:
+        return JoinedVocabulary.from_dict(state, trust)
+    kind = SubwordVocabulary if "tokenizer_json" in state else Vocabulary
+    return kind.from_dict(state, trust)

@@ -61,15 +61,3 @@ class SubwordVocabulary(Vocabulary):
         cls, state: Mapping[str, Any], trust: Sequence[str] | None = None
     ) -> SubwordVocabulary:
         return cls(state["tokenizer_json"], state["max_length"])
-
-
-def vocabulary_from_dict(
-    state: Mapping[str, Any], trust: Sequence[str] | None = None
-) -> Vocabulary:
-    """The vocabulary whose `to_dict` a checkpoint holds; `trust` as for `parts.build`."""
-    if "pieces" in state:
-        from vse_exp.text.joined import JoinedVocabulary
-
-        return JoinedVocabulary.from_dict(state, trust)
-    kind = SubwordVocabulary if "tokenizer_json" in state else Vocabulary
-    return kind.from_dict(state, trust)

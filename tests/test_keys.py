@@ -28,6 +28,7 @@ REQUIRED = {
     "evaluate": ["checkpoint=a.ckpt"],
     "extract": ["images=photos", "output=b_ims.npy"],
     "index": ["checkpoint=a.ckpt", "data=scenes", "output=b"],
+    "photos": ["images=photos"],
     "prepare": ["source=a.csv", "name=mine"],
     "report": ["checkpoint=a.ckpt", "output=b"],
     "retrieve": ["checkpoint=a.ckpt", "data=scenes", "query=a"],

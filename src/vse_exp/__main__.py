@@ -23,6 +23,7 @@ VERBS = {
     "embed": "vectors of sentences or image features",
     "index": "embed a collection into a gallery",
     "retrieve": "search a gallery with a sentence or a picture",
+    "photos": "from a folder of photos to a search box: all of these in one",
     "demo": "a page to search with sentences and pictures",
     "convert": "other programs' models to ours and back",
 }

@@ -13,22 +13,27 @@ from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
+from vse_exp.images.encoding import backbone_of
 from vse_exp.images.extraction import Extraction, Settings, extract_features
 from vse_exp.images.sources import open_pictures
 from vse_exp.progress import progress
 from vse_exp.split_files import SplitFiles
 
 
-def extract_from_config(config: Mapping[str, Any]) -> list[Extraction]:
+def extract_from_config(
+    config: Mapping[str, Any], record: Mapping[str, Any] | None = None
+) -> list[Extraction]:
     """Extract the features that the keys in conf/extract.yaml describe, and print what came out.
 
+    With the `record` of other features they are made as those were, whatever the keys say of that.
     UserError for what cannot be read, built or written, and with `strict` where one was skipped.
     """
     device = find_device(config["device"])
+    made_as = config if record is None else record
     settings = Settings(
         dtype=config["dtype"],
-        unit_norm=config["unit_norm"],
-        average_views=config["average_views"],
+        unit_norm=bool(made_as.get("unit_norm", True)),
+        average_views=bool(made_as.get("average_views", True)),
         # on a CPU a few pictures at once stay in its caches
         batch_size=config["batch_size"] or (16 if device.type == "cpu" else 128),
         num_workers=_processors() if config["num_workers"] is None else config["num_workers"],
@@ -42,10 +47,14 @@ def extract_from_config(config: Mapping[str, Any]) -> list[Extraction]:
         raise UserError(
             f"list={config['list']} fits one output, and {output} has {len(outputs)} splits."
         )
-    transform = {**config["transform"], "view": config["view"], "mirror": config["mirror"]}
-    backbone = build_backbone(
-        config["backbone"], config["weights"], transform, config["seed"], config["grid"]
-    )
+    if record is None:
+        transform = {**config["transform"], "view": config["view"], "mirror": config["mirror"]}
+        backbone = build_backbone(
+            config["backbone"], config["weights"], transform, config["seed"], config["grid"]
+        )
+    else:
+        elsewhere = None if config["weights"] == "pretrained" else config["weights"]
+        backbone = backbone_of(dict(record), elsewhere)
     done = [_extract(config, backbone, path, settings, device) for path in outputs]
     left_out = sum(len(extraction.skipped) for extraction in done)
     if config["strict"] and left_out:

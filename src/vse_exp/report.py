@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand
-from vse_exp.schema import Size, Text
+from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand, Texts
+from vse_exp.errors import UserError
+from vse_exp.schema import Count, Size, Text
 
 
 class Report(ModelCommand):
     data: Data
-    checkpoint: Checkpoints
+    checkpoint: Checkpoints | None
+    run: Texts | None
     split: Text
     output: Text
     overwrite: bool
     k: Size
+    reasons: Count
+    map: Literal["pca", "umap"] | None
     pictures: Text | None
     device: Device
 
 
 @verb("report", Report)
 def main(cfg: DictConfig) -> None:
+    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    if (config["run"] is None) == (config["checkpoint"] is None):
+        raise UserError("Give checkpoint=FILE for results on a split, or run=FOLDER for curves.")
+    if config["run"] is not None:
+        from vse_exp.pages.curves import write_curves
+
+        runs = [config["run"]] if isinstance(config["run"], str) else config["run"]
+        print(f"Curves: {write_curves(config['output'], runs, config['overwrite'])}")
+        return
     from vse_exp.pages.report import report_from_config
 
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     result = report_from_config(config)
     print(f"rsum {result.metrics['rsum']:.1f} ({cfg.data.name} {cfg.split}, {result.protocol})")
     print(f"Report: {Path(cfg.output) / 'index.html'}")

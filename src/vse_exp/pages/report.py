@@ -26,11 +26,13 @@ from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import new_folder
 from vse_exp.models.dual import DualEncoder
 from vse_exp.pages.histogram import rank_counts
+from vse_exp.pages.looking import Projection, chosen_pairs, draw_map, reasons_for
 from vse_exp.pages.writing import PAGE, page, write_thumbnails
 from vse_exp.retrieval.pictures import Thumbnails, open_thumbnails
 from vse_exp.similarity import SimilarityLike, find_similarity
 
 IMAGES_AT_ONCE = 64
+MAP = "map.html"
 
 
 def write_report(
@@ -42,12 +44,15 @@ def write_report(
     about: str,
     thumbnails: Thumbnails | None,
     k: int = 5,
+    reasons: int = 0,
+    projection: Projection | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
     """Evaluate a model on a split and write the folder `output` with `index.html`.
 
-    `k` results of each query are shown. `source` names data set and split, `about` the model.
-    UserError where `output` exists and is not a report to be overwritten.
+    `k` results of each query are shown, and of `reasons` queries of each direction which words and
+    regions count; with `projection` there is a `map.html`. `source` names data set and split,
+    `about` the model. UserError where `output` exists and is not a report to be overwritten.
     """
     if k < 1:
         raise UserError(f"k={k}: show at least one result of each query.")
@@ -63,6 +68,8 @@ def write_report(
             "caption_image": split.caption_image.tolist(),
             "pictures": shown,
         }
+        pairs = chosen_pairs(content, reasons)
+        looked = reasons_for(pairs, model, split, images, captions, thumbnails)
         text = page(
             "report.html.j2",
             title="What the model retrieves",
@@ -72,10 +79,25 @@ def write_report(
             metrics=result.metrics,
             annotation_bars=rank_counts(result.annotation_ranks.numpy()),
             search_bars=rank_counts(result.search_ranks.numpy()),
-            data=content,
+            map=projection is not None,
+            data=content | {"reasons": looked},
         )
         (folder / PAGE).write_text(text, encoding="utf-8")
+        if projection is not None:
+            places = draw_map(images, captions, split.caption_image, projection)
+            text = page("map.html.j2", title="Map", source_name=source, about=about,
+                        data=places | _told(content, places))  # fmt: skip
+            (folder / MAP).write_text(text, encoding="utf-8")
     return result
+
+
+def _told(content: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]:
+    """What the map says of its points."""
+    return {
+        "names": [content["names"][row] for row in places["image_rows"]],
+        "captions": [content["captions"][row] for row in places["caption_rows"]],
+        "pictures": content["pictures"],
+    }
 
 
 def report_from_config(config: Mapping[str, Any]) -> Evaluation:
@@ -94,6 +116,8 @@ def report_from_config(config: Mapping[str, Any]) -> Evaluation:
         about=f"Model: {model.describe()}",
         thumbnails=thumbnails,
         k=config["k"],
+        reasons=config["reasons"],
+        projection=config["map"],
         overwrite=config["overwrite"],
     )
 

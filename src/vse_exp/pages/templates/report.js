@@ -18,6 +18,13 @@ function rankLabel(rank) {
 
 const score = (value) => element("span", { class: "score" }, value.toFixed(3));
 
+// A button where the page knows why this image and this caption have their score.
+function whyButton(image, caption) {
+  const reason = data.reasons[`${image},${caption}`];
+  return reason && element("button", { type: "button", class: "why", onclick: () => showWhy(pictureOf(image), reason),
+    "aria-label": `Why ${data.names[image]} and ${data.captions[caption]}?` }, "why?");
+}
+
 function mark(right) {
   const word = element("span", { class: "out-of-sight" }, right ? "right" : "wrong");
   return element("span", { class: "mark" }, right ? "✓" : "", word);
@@ -28,14 +35,14 @@ function imageCard(row) {
   const found = items[row].map((caption, place) => {
     const right = data.caption_image[caption] === row;
     return element("li", { class: right ? "is-right" : "" }, element("span", {}, data.captions[caption]),
-      score(scores[row][place]), mark(right));
+      element("span", {}, whyButton(row, caption), score(scores[row][place])), mark(right));
   });
   const own = data.own[row].map((caption) => [data.places[caption], caption]);
   own.sort((a, b) => a[0] - b[0]);
   const places = own.map(([place]) => place.toLocaleString("en")).join(", ");
   const list = own.map(([place, caption]) =>
     element("li", {}, `${place.toLocaleString("en")}: ${data.captions[caption]} `,
-      element("span", { class: "number" }, `(${data.own_scores[caption].toFixed(3)})`)));
+      element("span", { class: "number" }, `(${data.own_scores[caption].toFixed(3)})`), whyButton(row, caption)));
   return element("article", { class: "card" }, pictureOf(row), element("div", {},
     element("div", { class: "head" }, element("span", { class: "soft small" }, data.names[row]),
       rankLabel(ranks[row])),
@@ -49,7 +56,8 @@ function captionCard(row) {
   const image = data.caption_image[row];
   const figure = (item, place, value, apart) => element("figure",
     { class: (item === image ? "is-right" : "") + (apart ? " apart" : "") }, pictureOf(item),
-    element("figcaption", {}, element("span", {}, `${place} `, mark(item === image)), score(value)));
+    element("figcaption", {}, element("span", {}, `${place} `, mark(item === image)), whyButton(item, row),
+      score(value)));
   const found = items[row].map((item, place) => figure(item, place + 1, scores[row][place]));
   if (!items[row].includes(image)) {
     found.push(figure(image, `${ranks[row].toLocaleString("en")}`, data.own_scores[row], true));
@@ -60,8 +68,15 @@ function captionCard(row) {
     element("div", { class: "pictures" }, ...found));
 }
 
+const looked = { annotation: new Set(), search: new Set() };
+for (const pair of Object.keys(data.reasons)) {
+  const [image, caption] = pair.split(",").map(Number);
+  if (data.annotation.items[image].includes(caption)) looked.annotation.add(image);
+  if (data.search.items[caption].includes(image)) looked.search.add(caption);
+}
 const WANTED = {
   all: () => true, first: (rank) => rank === 1, missed: (rank) => rank > 10,
+  reasons: (_, row) => looked[view].has(row),
 };
 
 function text(row) {
@@ -73,7 +88,7 @@ function update() {
   const { ranks } = data[view];
   const wanted = WANTED[byId("filter").value], words = byId("words").value.trim().toLowerCase();
   order = [...ranks.keys()].filter((row) =>
-    wanted(ranks[row]) && (!words || text(row).toLowerCase().includes(words)));
+    wanted(ranks[row], row) && (!words || text(row).toLowerCase().includes(words)));
   const sign = { worst: -1, best: 1, given: 0 }[byId("sort").value];
   if (sign) order.sort((a, b) => sign * (ranks[a] - ranks[b]) || a - b);
   for (const name of Object.keys(views)) {

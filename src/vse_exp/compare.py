@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Command
+from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand
+from vse_exp.errors import UserError
 from vse_exp.files import write_json
-from vse_exp.schema import Seed, Text
+from vse_exp.schema import Seed, Size, Text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from vse_exp.evaluation.answers import Ranks
     from vse_exp.evaluation.statistics import Comparison
+    from vse_exp.pages.comparison import Side
 
 
-class Compare(Command):
-    a: Text
-    b: Text
+class Compare(ModelCommand):
+    data: Data
+    a: Checkpoints
+    b: Checkpoints
     split: Text
     resamples: Annotated[int, Field(ge=1, le=10_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Seed
     output: Text | None
+    page: Text | None
+    overwrite: bool
+    k: Size
+    pictures: Text | None
+    device: Device
 
 
 @verb("compare", Compare, positions=("a", "b"))
@@ -39,7 +49,11 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.rank_files import read_ranks
     from vse_exp.evaluation.statistics import bootstrap_intervals, compare_ranks
 
-    ranks = {name: read_ranks(cfg[name], cfg.split) for name in ("a", "b")}
+    sides = {name: _side(cfg, name) for name in ("a", "b")}
+    ranks: dict[str, Ranks] = {
+        name: read_ranks(cfg[name], cfg.split) if side is None else side.result.ranks
+        for name, side in sides.items()
+    }
     options = {
         "n_resamples": cfg.resamples,
         "confidence": cfg.confidence,
@@ -66,6 +80,40 @@ def main(cfg: DictConfig) -> None:
             name: {"ranks": str(cfg[name]), "protocol": one.protocol}
             for name, one in ranks.items()
         })  # fmt: skip
+    if sides["a"] is not None and sides["b"] is not None and cfg.page is not None:
+        from vse_exp.pages.comparison import write_comparison
+
+        write_comparison(
+            cfg.page,
+            sides["a"],
+            sides["b"],
+            compared,
+            source=f"{cfg.data.name} {cfg.split}",
+            pictures=cfg.pictures,
+            k=cfg.k,
+            overwrite=cfg.overwrite,
+        )
+        print(f"Page: {Path(cfg.page) / 'index.html'}")
+
+
+def _side(cfg: DictConfig, name: str) -> Side | None:
+    """The model that a or b names, on the split; None where that is ranks, which are enough without
+    a page."""
+    from vse_exp.pages.comparison import Side
+
+    given: Any = cfg[name] if isinstance(cfg[name], str) else list(cfg[name])
+    path = Path(given if isinstance(given, str) else given[0])
+    if path.is_dir() and cfg.page is not None:
+        given = str(path / "checkpoints" / "best.ckpt")
+    elif path.is_dir() or path.suffix == ".npz":
+        if cfg.page is not None:
+            raise UserError(
+                f"page={cfg.page} shows what the models find: give checkpoints or run folders, not "
+                f"{name}={given}."
+            )
+        return None
+    data: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    return Side.of(given, data, cfg.split, cfg.device, cfg.trust)
 
 
 def comparison_table(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
@@ -96,3 +98,11 @@ def test_words_of_several_scripts(options, words):
 
 def test_thai_by_letters():
     assert Multilingual(ngram=1)("หมา dog") == ["ห", "ม", "า", "dog"]
+
+
+def test_pairs_of_neighbours_are_words_too():
+    assert Words(ngram=2)("A red circle.") == ["a", "a red", "red", "red circle", "circle"]
+    assert Words(ngram=3)("so it is") == ["so", "so it", "so it is", "it", "it is", "is"]
+    stems = pickle.loads(pickle.dumps(Stems(ngram=2)))
+    assert stems("dogs running") == ["dog", "dog run", "run"]
+    assert stems("") == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,18 +35,32 @@ class Whitespace(Tokenizer):
         return caption.split()
 
 
+def _runs(parts: Sequence[str], longest: int, joint: str = " ") -> list[str]:
+    """The parts and the runs of up to `longest` neighbours, by where they begin."""
+    return [
+        joint.join(parts[start:end])
+        for start in range(len(parts))
+        for end in range(start + 1, min(start + longest, len(parts)) + 1)
+    ]
+
+
 class Words(Tokenizer):
-    """Lower-cased words of any script, without punctuation."""
+    """Lower-cased words of any script, without punctuation, and runs of up to `ngram` of them: with
+    pairs even a bag of words knows which colour is whose ("red circle")."""
+
+    def __init__(self, *, ngram: Size = 1) -> None:
+        self.ngram = ngram
 
     def __call__(self, caption: str) -> list[str]:
-        return _WORD.findall(caption.lower())
+        return _runs(_WORD.findall(caption.lower()), self.ngram)
 
 
 class Stems(Tokenizer):
     """Lower-cased words without their endings (Snowball; Porter 2 for English), so that `dog` and
-    `dogs` are one. UserError for a language that has no stemmer."""
+    `dogs` are one, and runs of up to `ngram` of them. UserError for a language that has no
+    stemmer."""
 
-    def __init__(self, *, language: str = "english") -> None:
+    def __init__(self, *, language: str = "english", ngram: Size = 1) -> None:
         import snowballstemmer  # not needed by the others
 
         if language not in snowballstemmer.algorithms():
@@ -54,22 +68,22 @@ class Stems(Tokenizer):
                 f"There is no stemmer for language={language}: choose one of "
                 f"{', '.join(snowballstemmer.algorithms())}, or tokenizer=words."
             )
-        self.language = language
+        self.language, self.ngram = language, ngram
         self._stemmer: Any = snowballstemmer.stemmer(language)
         self._stem = lru_cache(maxsize=1 << 16)(self._stemmer.stemWord)
 
     def __call__(self, caption: str) -> list[str]:
-        return [self._stem(word) for word in _WORD.findall(caption.lower())]
+        return _runs([self._stem(word) for word in _WORD.findall(caption.lower())], self.ngram)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stems:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:  # a cache cannot be pickled for workers
-        return _stems, (self.language,)
+        return _stems, (self.language, self.ngram)
 
 
-def _stems(language: str) -> Stems:
-    return Stems(language=language)
+def _stems(language: str, ngram: int) -> Stems:
+    return Stems(language=language, ngram=ngram)
 
 
 class Multilingual(Tokenizer):
@@ -86,14 +100,9 @@ class Multilingual(Tokenizer):
         start = 0
         for run in _UNSPACED.finditer(caption):
             words += self._spaced(caption[start : run.start()])
-            words += self._grams(run[0])
+            words += _runs(run[0], self.ngram, "")
             start = run.end()
         return words + self._spaced(caption[start:])
-
-    def _grams(self, run: str) -> Iterator[str]:
-        for start in range(len(run)):
-            for end in range(start + 1, min(start + self.ngram, len(run)) + 1):
-                yield run[start:end]
 
 
 class Treebank(Tokenizer):

@@ -42,8 +42,10 @@ def chosen(group: str, option: str) -> DictConfig:
     overrides = [f"{group}={option}", "~experiment", "paths.run_dir=x", "data.name=d"]
     if group == "model.image_encoder.head":
         overrides.append("model.image_encoder=backbone")
-    if group == "data" and option == "folder":
-        overrides.append("data.pictures=p")
+    if group == "data":
+        overrides += {"folder": ["data.pictures=p"], "shards": ["data.layout.train=t"]}.get(
+            option, []
+        )
     return composed("train", overrides)
 
 
@@ -74,10 +76,16 @@ PARTS = [
 ]
 
 
+def part_of(group: str, option: str) -> dict[str, Any]:
+    """The node that an option is, or of a data set its layout."""
+    place = "data.layout" if group == "data" else group
+    return plain(OmegaConf.select(chosen(group, option), place))
+
+
 @pytest.mark.parametrize(("group", "option"), PARTS)
 def test_a_parts_file_shows_all_of_its_keys_with_their_defaults(group, option):
     """So that the file, where each key has its comment, and the code say the same."""
-    node = plain(OmegaConf.select(chosen(group, option), group))
+    node = part_of(group, option)
     found = locate(node["_target_"])
     if not (inspect.isclass(found) and issubclass(found, Part)):
         return  # torch's, of which a file shows some keys
@@ -88,13 +96,13 @@ def test_a_parts_file_shows_all_of_its_keys_with_their_defaults(group, option):
     assert shown.keys() - from_outside == fields.keys() - from_outside
     if group == "loss":
         return  # of which there are several files a class
-    for key in fields.keys() - from_outside - inside:
+    for key in fields.keys() - from_outside - inside - {"train"}:
         assert shown[key] == fields[key].default, key
 
 
 @pytest.mark.parametrize(("group", "option"), [one for one in PARTS if one[0] != "model"])
 def test_parts_are_built(group, option, tmp_path):
-    node = plain(OmegaConf.select(chosen(group, option), group))
+    node = part_of(group, option)
     if option in ("pretrained", "fused"):
         pytest.importorskip("transformers", reason="needs the extra `text`")
         folder = write_text_model(tmp_path / "text", WORDS)

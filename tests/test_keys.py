@@ -39,8 +39,9 @@ TRAINED = [  # choices whose parts have keys of their own
     "loss=hinge", "loss=hardest_hinge", "loss=infonce", "loss=siglip", "loss=queue", "loss=sum",
     "loss=order", "optimizer=adam", "optimizer=sgd", "optimizer=lazy_adam",
     "optimizer=original_adam", "scheduler=step", "scheduler=constant", "trainer=ddp",
-    "callbacks=collapse", "logger=tensorboard",
+    "callbacks=collapse", "logger=tensorboard", "data=shards",
 ]  # fmt: skip
+ALSO = {"data=shards": ("data.name=d", "data.layout.train=t")}
 
 
 def schema_of(verb: str) -> type[BaseModel]:
@@ -176,7 +177,7 @@ def told(schema: type[BaseModel], cfg: DictConfig, key: str, value: Any, capsys:
 
 
 CONFIGS = [(verb, tuple(REQUIRED[verb])) for verb in VERBS if verb != "summarize"] + [
-    ("train", ("paths.run_dir=run", one)) for one in TRAINED
+    ("train", ("paths.run_dir=run", one, *ALSO.get(one, ()))) for one in TRAINED
 ]
 
 

@@ -70,6 +70,8 @@ class Data(Keys):
     root: Text | None
     files: dict[str, SplitFiles] | None
     scenes: Scenes | None = None
+    layout: Node | None = None
+    steps_per_epoch: Size | None = None
     captions: Annotated[list[Text], Field(min_length=1)] | None
     languages: Annotated[list[Text], Field(min_length=1)] | None
     captions_per_image: Size | None

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from vse_exp.data.buckets import LengthBuckets
+from vse_exp.data.layout import Pools
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import (
+    Dealer,
     ResumableLoader,
     caption_loader,
+    find_layout,
     image_loader,
     load_split_from_config,
-    pair_loader,
+    loader_options,
 )
+from vse_exp.data.streaming import StreamLoader, stream_loader
 from vse_exp.errors import UserError
-from vse_exp.images.augmentation import Augmentation
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.provenance import require_compatible
 from vse_exp.parts import build
@@ -56,7 +56,7 @@ class RetrievalDataModule(LightningDataModule):
         self.preprocessing = preprocessing
         self._splits: dict[str, Split] = {}
         self._tokenized: dict[str, TokenizedCaptions] = {}
-        self._train_loader: ResumableLoader | None = None
+        self._train_loader: ResumableLoader | StreamLoader | None = None
         self._resume_at: dict[str, Any] | None = None
 
     def setup(self, stage: str) -> None:
@@ -70,9 +70,12 @@ class RetrievalDataModule(LightningDataModule):
                 )
 
     def split(self, name: str) -> Split:
-        """The split `name`, read at its first use."""
+        """The split `name`, read at its first use; of `pools` a sample."""
         if name not in self._splits:
-            split = load_split_from_config(self.config, name, self.preprocessing)
+            if name == "train" and self.pools is not None:
+                split = self.pools.sample()
+            else:
+                split = load_split_from_config(self.config, name, self.preprocessing)
             if not (split.unit_norm or self.config["normalize_features"]):
                 log.warning(
                     "%s: the feature rows do not have unit norm; data.normalize_features=true "
@@ -111,29 +114,27 @@ class RetrievalDataModule(LightningDataModule):
             self._tokenized[name] = self.vocabulary.encode(self.split(name).captions)
         return self._tokenized[name]
 
-    def train_dataloader(self) -> ResumableLoader:
-        split, captions = self._short_enough(self.split("train"), self.tokenized("train"))
-        sampler = LengthBuckets(
-            captions.lengths,
-            split.caption_image,
-            self.config["batch_size"],
-            bucket_width=self.config["bucket_width"],
-            unique_images=self.config["unique_images"],
-            order=self.config["order"],
-            captions_per_image=self.config["captions_per_epoch"],
-            captions_together=self.config["captions_together"],
-            drop_last=self.config["drop_last"],
-            seed=self.seed,
-            rank=self._rank,
-            world_size=self._world_size,
-        )
-        if self.trainer is not None:
-            # the number of batches may differ between epochs (captions_per_epoch)
-            sampler.set_epoch(self.trainer.current_epoch)
-        augmentation = Augmentation(**self.config["augmentation"])
-        seen = split.image_features.training(augmentation, self.seed)
-        split = replace(split, image_features=seen)
-        self._train_loader = pair_loader(split, captions, sampler, self.config["num_workers"])
+    @cached_property
+    def pools(self) -> Pools | None:
+        """The training pairs where they are more than memory holds; None: the split `train`."""
+        layout, normalize = find_layout(self.config), self.config["normalize_features"]
+        return None if layout is None else layout.pools(self.preprocessing, normalize, self.seed)
+
+    def train_dataloader(self) -> ResumableLoader | StreamLoader:
+        workers = self.config["num_workers"]
+        share = {"rank": self._rank, "world_size": self._world_size}
+        if self.pools is not None:
+            if self._train_loader is None:  # which goes on from epoch to epoch
+                self._train_loader = stream_loader(
+                    self.pools, Dealer(self.config, self.vocabulary, self.seed, **share), workers
+                )
+        else:
+            deal = Dealer(self.config, self.vocabulary, self.seed, **share)
+            pairs, sampler = deal(self.split("train"), self.tokenized("train"))
+            if self.trainer is not None:
+                # the number of batches may differ between epochs (captions_per_epoch)
+                sampler.set_epoch(self.trainer.current_epoch)
+            self._train_loader = ResumableLoader(pairs, sampler, **loader_options(workers))
         if self._resume_at is not None:
             self._train_loader.load_state_dict(self._resume_at)
             self._resume_at = None
@@ -164,22 +165,6 @@ class RetrievalDataModule(LightningDataModule):
             image_loader(split, size, num_workers=self.config["num_workers"], **share),
             caption_loader(split, self.tokenized(name), size, **share),
         ]
-
-    def _short_enough(
-        self, split: Split, captions: TokenizedCaptions
-    ) -> tuple[Split, TokenizedCaptions]:
-        """Leave out captions of more than `maxlen_w` words, and say how many."""
-        longest = self.config["maxlen_w"]
-        words = captions.lengths - 1 - len(self.vocabulary.prefix)
-        keep = np.flatnonzero(words <= longest)
-        if len(keep) == 0:
-            raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")
-        left_out = len(captions) - len(keep)
-        if left_out == 0:
-            return split, captions
-        log.info("%d captions of more than %d words are left out", left_out, longest)
-        kept = split.keep(keep)
-        return kept, self.vocabulary.encode(kept.captions)
 
     @property
     def _rank(self) -> int:

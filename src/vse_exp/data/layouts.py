@@ -52,6 +52,8 @@ class Split:
     """Where the pictures lie (`scenes`: the program draws them); None: not known."""
     languages: list[str] | None = None
     """The language of each caption; None: not known."""
+    image_numbers: np.ndarray | None = None
+    """int64 (n_images,), where this is a part of a set: what its images are called in all of it."""
 
     def keep(self, chosen: np.ndarray) -> Split:
         """The split with the captions `chosen` alone, int64 indices."""

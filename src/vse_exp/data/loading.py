@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,20 +14,26 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vse_exp.data.buckets import LengthBuckets
+from vse_exp.data.layout import Layout
 from vse_exp.data.layouts import (
     Split,
+    fingerprint,
     in_languages,
     load_picture_split,
     load_split,
     with_captions,
 )
 from vse_exp.errors import UserError
+from vse_exp.images.augmentation import Augmentation
 from vse_exp.images.rows import Images
+from vse_exp.parts import build
 from vse_exp.split_files import SplitFiles
-from vse_exp.text.vocabulary import TokenizedCaptions
+from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 if TYPE_CHECKING:
     from vse_exp.images.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
 
 
 class PairBatch(NamedTuple):
@@ -165,12 +173,62 @@ class ResumableLoader(DataLoader):
             self.buckets.start = 0
 
 
+@dataclass(frozen=True)
+class Dealer:
+    """Deals the captions of a split into training batches, as the group `data` says.
+
+    Captions of more than `maxlen_w` words are left out.
+    """
+
+    config: Mapping[str, Any]
+    vocabulary: Vocabulary
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __call__(
+        self, split: Split, captions: TokenizedCaptions | None = None
+    ) -> tuple[Dataset[PairBatch], LengthBuckets]:
+        """What gives the batch of some captions, and which captions are together.
+
+        `captions`: those of `split` as ids, where they are at hand. UserError where all are too
+        long.
+        """
+        ids = self.vocabulary.encode(split.captions) if captions is None else captions
+        longest, caption_image = self.config["maxlen_w"], split.caption_image
+        keep = np.flatnonzero(ids.lengths - 1 - len(self.vocabulary.prefix) <= longest)
+        if len(keep) == 0:
+            raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")
+        if left_out := len(ids) - len(keep):
+            level = logging.INFO if captions is not None else logging.DEBUG  # once, not a pool
+            log.log(level, "%d captions of more than %d words are left out", left_out, longest)
+            ids = self.vocabulary.encode([split.captions[index] for index in keep])
+            caption_image = caption_image[keep]
+        sampler = LengthBuckets(
+            ids.lengths,
+            caption_image,
+            self.config["batch_size"],
+            bucket_width=self.config["bucket_width"],
+            unique_images=self.config["unique_images"],
+            order=self.config["order"],
+            captions_per_image=self.config["captions_per_epoch"],
+            captions_together=self.config["captions_together"],
+            drop_last=self.config["drop_last"],
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+        augmentation = Augmentation(**self.config["augmentation"])
+        images = split.image_features.training(augmentation, self.seed)
+        return _Pairs(_Captions(ids, caption_image), images), sampler
+
+
 def pair_loader(
     split: Split, captions: TokenizedCaptions, sampler: LengthBuckets, num_workers: int = 0
 ) -> ResumableLoader:
-    """The training loader. `sampler` indexes the captions of `split`, tokenised in `captions`."""
+    """A training loader. `sampler` indexes the captions of `split`, tokenised in `captions`."""
     pairs = _Pairs(_Captions(captions, split.caption_image), split.image_features)
-    return ResumableLoader(pairs, sampler, **_loader_options(num_workers))
+    return ResumableLoader(pairs, sampler, **loader_options(num_workers))
 
 
 def image_loader(
@@ -182,7 +240,7 @@ def image_loader(
     most = -(-len(split.image_features) // world_size)
     batches = [rows[start : start + batch_size] for start in range(0, most, batch_size)]
     images = _Images(split.image_features)
-    return DataLoader(images, batch_size=None, sampler=batches, **_loader_options(num_workers))
+    return DataLoader(images, batch_size=None, sampler=batches, **loader_options(num_workers))
 
 
 def caption_loader(
@@ -206,11 +264,11 @@ def caption_loader(
         _Captions(captions, split.caption_image),
         batch_size=None,
         sampler=list(buckets),  # the same for every evaluation
-        **_loader_options(num_workers=0),
+        **loader_options(num_workers=0),
     )
 
 
-def _loader_options(num_workers: int) -> dict[str, Any]:
+def loader_options(num_workers: int) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
         "persistent_workers": False,
@@ -246,6 +304,26 @@ def find_caption_files(config: Mapping[str, Any], split: str) -> dict[str, Split
     return {path.name: SplitFiles.find(path.parent, path.name, split) for path in folders}
 
 
+def find_layout(config: Mapping[str, Any]) -> Layout | None:
+    """The part that reads the data set; None: it lies in files. UserError for another class."""
+    if config.get("layout") is None:
+        return None
+    layout = build(config["layout"], where="data.layout")
+    if not isinstance(layout, Layout):
+        raise UserError(f"{config['layout']['_target_']} is no Layout: give one as _target_.")
+    return layout
+
+
+def split_fingerprint(config: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """What tells a split from others of the same name. UserError where there is none."""
+    layout = find_layout(config)
+    own = None if layout is None else layout.fingerprint(split)
+    if own is not None:
+        return own
+    captions = find_caption_files(config, split).values()
+    return fingerprint(find_split_files(config, split), captions)
+
+
 def load_split_from_config(
     config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None = None
 ) -> Split:
@@ -265,6 +343,9 @@ def load_split_from_config(
 def _load_split(
     config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None
 ) -> Split:
+    layout, normalize = find_layout(config), bool(config.get("normalize_features", False))
+    if layout is not None and (found := layout.split(split, preprocessing, normalize)) is not None:
+        return found
     files = find_split_files(config, split)
     pictures = config.get("pictures")
     if pictures is None:
@@ -285,7 +366,7 @@ def _load_split(
         files,
         split,
         captions_per_image=config.get("captions_per_image"),
-        normalize=bool(config.get("normalize_features", False)),
+        normalize=normalize,
         in_memory=bool(config.get("in_memory", False)),
         pictures=pictures,
     )

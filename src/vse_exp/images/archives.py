@@ -110,7 +110,7 @@ class ParquetPictures(_OpenedPerProcess):
         file = open_parquet(path)
         schema = file.schema_arrow
         held = {
-            field.name: kind for field in schema if (kind := _picture_kind(field.type)) is not None
+            field.name: kind for field in schema if (kind := picture_kind(field.type)) is not None
         }
         column = column or next(iter(held), None)
         if column is None or column not in held:
@@ -148,7 +148,7 @@ class ParquetPictures(_OpenedPerProcess):
         return content
 
 
-def _picture_kind(kind: Any) -> tuple[str, ...] | None:
+def picture_kind(kind: Any) -> tuple[str, ...] | None:
     """The fields of a struct that holds pictures, () for plain bytes, None for other columns."""
     import pyarrow
 

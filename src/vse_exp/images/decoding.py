@@ -107,6 +107,18 @@ def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise UnreadableImage(_reason(error)) from error
 
 
+def is_readable(content: bytes) -> bool:
+    """Whether a file's content begins like a picture; nothing is decoded."""
+    try:
+        check_size(len(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(io.BytesIO(content), formats=_formats())
+    except Exception:  # decoders raise whatever they like
+        return False
+    return True
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """An open picture of any mode as 8-bit RGB; UnreadableImage for values of no known range."""
     if image.mode.startswith("I") or image.mode == "F":

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vse_exp.errors import UserError
 from vse_exp.files import parse_json, read_json, read_text
@@ -37,8 +37,9 @@ def table_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
     return _delimited(path)
 
 
-def open_parquet(path: Path) -> Any:
-    """A pyarrow ParquetFile. UserError where pyarrow is missing or the file is broken."""
+def open_parquet(path: str | Path, file: IO[bytes] | None = None) -> Any:
+    """A pyarrow ParquetFile, by its path or of an open `file` that is called so. UserError where
+    pyarrow is missing or the file is broken."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -47,7 +48,7 @@ def open_parquet(path: Path) -> Any:
             f"{path} is a Parquet file, which needs pyarrow: pip install 'vse_exp[tables]'."
         ) from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(file or path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} is no complete Parquet file ({_first_line(error)}).") from error
 

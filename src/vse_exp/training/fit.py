@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from vse_exp.data.datamodule import SPLITS, RetrievalDataModule
-from vse_exp.data.layouts import Split, fingerprint
-from vse_exp.data.loading import find_caption_files, find_split_files
+from vse_exp.data.layouts import Split
+from vse_exp.data.loading import split_fingerprint
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import read_json, write_json
@@ -169,9 +169,7 @@ def _fingerprints(cfg: DictConfig) -> dict[str, Any]:
     found = {}
     for name in SPLITS:
         with suppress(UserError, OSError):
-            data = plain(cfg.data)
-            others = find_caption_files(data, name).values()
-            found[name] = fingerprint(find_split_files(data, name), others)
+            found[name] = split_fingerprint(plain(cfg.data), name)
     return found
 
 

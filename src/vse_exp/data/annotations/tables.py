@@ -36,7 +36,7 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> R
             }
             _check(path, row, found, named)
         image = _image(row.get(found["image"] or ""))
-        captions = _captions(row.get(found["caption"] or ""))
+        captions = caption_list(row.get(found["caption"] or ""))
         split, language = (
             str(row[column]) if (column := found[key]) and row.get(column) is not None else None
             for key in ("split", "language")
@@ -72,7 +72,7 @@ def _image(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split())
 
 
-def _captions(cell: Any) -> list[str] | None:
+def caption_list(cell: Any) -> list[str] | None:
     """One or several captions; None where the cell is missing or of another kind."""
     if isinstance(cell, str):
         if cell.startswith('["') and cell.endswith('"]'):  # a JSON list in a CSV cell

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.shards import Shards
 from vse_exp.data.shards.blocks import find_blocks, read_block
 from vse_exp.data.shards.places import expand
-from vse_exp.errors import UserError
+from vse_exp.errors import Interrupted, UserError
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.training.building import plain
 from vse_exp.training.fit import train
+from vse_exp.training.interruption import SaveOnSignal
 
 N, EACH = 60, 3
 KINDS = ["tar", "parquet"]
@@ -193,26 +195,34 @@ def test_no_batch_has_an_image_twice(tmp_path):
         assert len(batch.image_index.unique()) == len(batch.image_index)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_interrupted_training_ends_with_the_same_weights(workers, tmp_path):
-    weights = {}
-    for name in ("whole", "cut"):
-        module = datamodule(tmp_path, "tar")
-        place = module.config["layout"]["train"]
-        overrides = [
-            "data=shards", f"data.layout.train='{place}'", "data.layout.block=5",
-            "data.layout.pool=3", f"data.num_workers={workers}", "max_epochs=2",
-            "data.steps_per_epoch=10",
-        ]  # fmt: skip
-        run = tmp_path / name
-        if name == "cut":
-            train(configuration(tmp_path / "data", run, *overrides, "+trainer.max_steps=6"))
-            (run / "results.json").unlink()
-            (run / "overrides.json").unlink()
-        train(configuration(tmp_path / "data", run, *overrides))
-        weights[name] = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    for name, value in weights["whole"].items():
-        assert torch.equal(value, weights["cut"][name]), name
+@pytest.mark.parametrize(("workers", "stop"), [(0, 14), (2, 6)])
+def test_an_interrupted_training_ends_with_the_same_weights(workers, stop, tmp_path, monkeypatch):
+    place = datamodule(tmp_path, "tar").config["layout"]["train"]
+    overrides = [
+        "data=shards", f"data.layout.train='{place}'", "data.layout.block=5",
+        "data.layout.pool=3", f"data.num_workers={workers}", "max_epochs=2",
+        "data.steps_per_epoch=10", "valid_freq=100",
+    ]  # fmt: skip
+    whole, cut = (configuration(tmp_path / "data", tmp_path / name, *overrides) for name in "ab")
+    train(whole)
+    receive = SaveOnSignal.on_train_batch_end
+
+    def signalled(self, trainer, *arguments):
+        if trainer.global_step == stop:
+            signal.raise_signal(signal.SIGTERM)
+        receive(self, trainer, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SaveOnSignal, "on_train_batch_end", signalled)
+        with pytest.raises(Interrupted):
+            train(cut)
+    train(cut)
+    mine, theirs = (
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in "ba"
+    )
+    for name, value in theirs.items():
+        assert torch.equal(value, mine[name]), name
 
 
 def test_other_workers_than_before_are_refused(tmp_path):

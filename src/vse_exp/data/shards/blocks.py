@@ -120,7 +120,7 @@ def _stretches(place: str, block: int) -> list[tuple[int, int, int]]:
     try:
         with files.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
-                archive.members = []  # which would grow with the archive
+                archive.members = []  # type: ignore[attr-defined]  # which would grow with the archive
                 if not member.isreg():
                     continue
                 if (own := _key(member.name)[0]) != key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,6 +26,7 @@ class Index(Collection, ModelCommand):
     output: Text
     overwrite: bool
     half: bool
+    format: Literal["gallery", "parquet"]
     ann: Ann
     device: Device
 
@@ -33,6 +35,7 @@ class Index(Collection, ModelCommand):
 def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
     from vse_exp.retrieval.collection import gallery_from_config
+    from vse_exp.retrieval.parquet import write_parquet
 
     config: Any = OmegaConf.to_container(cfg)
     model = load_model(cfg.checkpoint, cfg.device, cfg.trust)
@@ -47,6 +50,8 @@ def main(cfg: DictConfig) -> None:
                 f"{1e3 * about['seconds_a_query']:.2f} ms a query "
                 f"(exact: {1e3 * about['exact_seconds_a_query']:.2f} ms)"
             )
+    if cfg.format == "parquet":
+        write_parquet(gallery, Path(cfg.output) / "gallery.parquet")
     print(f"Gallery: {cfg.output}")
 
 

@@ -16,6 +16,7 @@ from recipes.__main__ import recipe
 from text_model import write_text_model
 from vse_exp.cli import config_dir
 from vse_exp.compat.loading import load_model
+from vse_exp.errors import UserError
 from vse_exp.evaluation.evaluator import evalrank
 from vse_exp.parts import Part, build, locate
 from vse_exp.schema import of_signature
@@ -177,6 +178,28 @@ def test_composed_losses_train(loss, tmp_path):
     assert holds_what_it_says(training(f"loss={loss}", tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize("loss", ["distilled", "soft_targets", "structure"])
+def test_losses_that_learn_from_a_teacher_train(loss, tmp_path):
+    teacher = tmp_path / "teacher"
+    training("experiment=best", teacher)
+    (tmp_path / "teacher/run/checkpoints/best.ckpt").rename(tmp_path / "teacher.ckpt")
+    results = training(f"loss={loss}", tmp_path, f"teachers=[{tmp_path / 'teacher.ckpt'}]")
+    assert holds_what_it_says(results, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("loss=distilled",), "The loss learns from teachers"),
+        (("teachers=frozen",), "teachers=frozen is for a loss that learns"),
+        (("loss=structure", "teachers=frozen"), "a frozen text model"),
+    ],
+)
+def test_teachers_that_do_not_fit(overrides, said, tmp_path):
+    with pytest.raises(UserError, match=said):
+        training("experiment=best", tmp_path, *overrides)
+
+
 @pytest.mark.parametrize(
     ("option", "key"), [("pretrained_text", "model"), ("fused", "sentences.model")]
 )
@@ -187,5 +210,11 @@ def test_pretrained_text_trains(tmp_path, monkeypatch, option, key):
     folder = write_text_model(tmp_path / "text", WORDS)
     results = training(f"experiment={option}", tmp_path, f"model.encoder.{key}={folder}")
     assert holds_what_it_says(results, tmp_path)
+    if option == "fused":  # again, and learning from what is frozen in it
+        frozen = training(
+            "experiment=fused", tmp_path / "again", f"model.encoder.{key}={folder}",
+            "loss=structure", "teachers=frozen",
+        )  # fmt: skip
+        assert frozen["dev"]["rsum"] >= 0
     text = load_model(tmp_path / "run" / "checkpoints" / "best.ckpt").sentence_encoder
     assert (text.sentences if option == "fused" else text).mlp is not None

@@ -37,7 +37,8 @@ REQUIRED = {
 }
 TRAINED = [  # choices whose parts have keys of their own
     "loss=hinge", "loss=hardest_hinge", "loss=infonce", "loss=siglip", "loss=queue", "loss=sum",
-    "loss=order", "optimizer=adam", "optimizer=sgd", "optimizer=lazy_adam",
+    "loss=order", "loss=distilled", "loss=soft_targets", "loss=structure", "optimizer=adam",
+    "optimizer=sgd", "optimizer=lazy_adam",
     "optimizer=original_adam", "scheduler=step", "scheduler=constant", "trainer=ddp",
     "callbacks=collapse", "logger=tensorboard", "data=shards",
 ]  # fmt: skip

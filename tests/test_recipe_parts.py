@@ -33,6 +33,9 @@ def test_losses(name):
     loss = build_node(composed(f"loss={name}").loss)
     for seed in range(2):
         images, captions, ids = random_pairs(4, seed=seed, images=3)
+        if loss.taught:
+            loss.learn_from(torch.randn(3, 2), torch.randn(4, 2))
+            loss.see(torch.arange(4))
         value = loss(images, captions, ids)
         value.backward()
     assert value.isfinite()

@@ -35,8 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_text_model(tmp_path_factory.mktemp("text") / "tiny", pieces)
 
 
-def node_of(folder: Path, words: str = "bow.BagOfWords", **sentences: object) -> dict[str, Any]:
+def node_of(
+    folder: Path, words: str = "bow.BagOfWords", join: str = "sum", **sentences: object
+) -> dict[str, Any]:
     keys = {
+        "join": join,
         "words": {"_target_": f"vse_exp.models.{words}"},
         "sentences": {
             "_target_": "vse_exp.models.pretrained_text.PretrainedText",
@@ -52,9 +55,9 @@ def words_of_captions() -> Vocabulary:
     return Vocabulary.build(CAPTIONS[:3], Stems())
 
 
-def model_of(folder: Path, cache: Path, **keys: Any) -> VSE:
+def model_of(folder: Path, cache: Path, *choices: str, **keys: Any) -> VSE:
     torch.manual_seed(1)
-    node = node_of(folder, **keys)
+    node = node_of(folder, *choices, **keys)
     vocabulary = FusedText.own_vocabulary(node, words_of_captions)
     images = {"_target_": "vse_exp.models.feature_encoders.LinearImageEncoder"}
     whole = {"encoder": node, "image_encoder": images, "dim": 6}
@@ -91,16 +94,18 @@ def test_the_vocabulary_joins_and_takes_apart(folder: Path) -> None:
     assert listed(vocabulary_from_dict(state).encode(CAPTIONS)) == listed(encoded)
 
 
-@pytest.mark.parametrize("words", ["bow.BagOfWords", "rnn.GRU"])
-def test_it_is_the_sum_of_its_two(folder: Path, tmp_path: Path, words: str) -> None:
-    model = model_of(folder, tmp_path, words=words, center=True, head="mlp", hidden=5)
+@pytest.mark.parametrize(
+    ("words", "join"), [("bow.BagOfWords", "concat"), ("bow.BagOfWords", "sum"), ("rnn.GRU", "sum")]
+)
+def test_it_is_its_two_together(folder: Path, tmp_path: Path, words: str, join: str) -> None:
+    model = model_of(folder, tmp_path, words, join, center=True, head="mlp", hidden=5)
     fused = model.sentence_encoder
     assert isinstance(fused, FusedText)
     stems, pieces = words_of_captions(), read_subwords(str(folder))
     every = np.arange(len(CAPTIONS))
-    expected = fused.words(*stems.encode(CAPTIONS).batch(every)) + fused.sentences(
-        *pieces.encode(CAPTIONS).batch(every)
-    )
+    first = normalize(fused.words(*stems.encode(CAPTIONS).batch(every)), dim=1)
+    second = normalize(fused.sentences(*pieces.encode(CAPTIONS).batch(every)), dim=1)
+    expected = first + second if join == "sum" else torch.cat([first, second], 1)
     rows = model.encode_sentences(CAPTIONS)
     np.testing.assert_allclose(rows, normalize(expected, dim=1).detach().numpy(), atol=1e-6)
     save_model(model, tmp_path / "model.ckpt")

@@ -196,9 +196,7 @@ class Dealer:
         """
         ids = self.vocabulary.encode(split.captions) if captions is None else captions
         longest, caption_image = self.config["maxlen_w"], split.caption_image
-        keep = np.flatnonzero(ids.lengths - 1 - len(self.vocabulary.prefix) <= longest)
-        if len(keep) == 0:
-            raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")
+        keep = self.kept(ids)
         if left_out := len(ids) - len(keep):
             level = logging.INFO if captions is not None else logging.DEBUG  # once, not a pool
             log.log(level, "%d captions of more than %d words are left out", left_out, longest)
@@ -221,6 +219,14 @@ class Dealer:
         augmentation = Augmentation(**self.config["augmentation"])
         images = split.image_features.training(augmentation, self.seed)
         return _Pairs(_Captions(ids, caption_image), images), sampler
+
+    def kept(self, captions: TokenizedCaptions) -> np.ndarray:
+        """Rows of those that are short enough; to these, numbered anew, batches refer."""
+        longest = self.config["maxlen_w"]
+        keep = np.flatnonzero(captions.lengths - 1 - len(self.vocabulary.prefix) <= longest)
+        if len(keep) == 0:
+            raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")
+        return keep
 
 
 def pair_loader(

@@ -9,18 +9,22 @@ from vse_exp.losses.hinge import HingeLoss
 from vse_exp.losses.infonce import InfoNCELoss
 from vse_exp.losses.queue import QueuedLoss
 from vse_exp.losses.siglip import SigmoidLoss
+from vse_exp.losses.teaching import DistillationLoss, SoftTargetsLoss, StructureLoss
 from vse_exp.losses.weighted import WeightedSum
 
 __all__ = [
     "CaptionContrastLoss",
     "CollapseDetector",
     "ContrastiveLoss",
+    "DistillationLoss",
     "HardestHingeLoss",
     "HingeLoss",
     "InfoNCELoss",
     "Past",
     "QueuedLoss",
     "SigmoidLoss",
+    "SoftTargetsLoss",
+    "StructureLoss",
     "WeightedSum",
     "encode_in_chunks",
 ]

@@ -54,6 +54,16 @@ class ContrastiveLoss(nn.Module, Part):
         """Told before each update: `step` updates and `epoch` epochs (1.5: in the middle of the
         second) are done."""
 
+    taught = False
+    """Whether it learns from vectors known before the training, and is to be told them."""
+
+    def learn_from(self, images: Tensor, captions: Tensor) -> None:
+        """Told once before a training, if `taught`: known vectors (n_images, d) and
+        (n_captions, e) of all that it trains on."""
+
+    def see(self, caption_ids: Tensor) -> None:
+        """Told before each batch, if `taught`: the rows (B,) of its captions among these."""
+
     @property
     def collapsed_value(self) -> float | None:
         """What it is an item where all embeddings have met in one point and it cannot move; None

@@ -38,6 +38,16 @@ class QueuedLoss(ContrastiveLoss):
         self.step = step
         self.loss.set_progress(step, epoch)
 
+    @property
+    def taught(self) -> bool:
+        return self.loss.taught
+
+    def learn_from(self, images: Tensor, captions: Tensor) -> None:
+        self.loss.learn_from(images, captions)
+
+    def see(self, caption_ids: Tensor) -> None:
+        self.loss.see(caption_ids)
+
     def forward(
         self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
     ) -> Tensor:

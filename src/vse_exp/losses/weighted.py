@@ -37,6 +37,18 @@ class WeightedSum(ContrastiveLoss):
         for loss in self._each():
             loss.set_progress(step, epoch)
 
+    @property
+    def taught(self) -> bool:
+        return any(loss.taught for loss in self._each())
+
+    def learn_from(self, images: Tensor, captions: Tensor) -> None:
+        for loss in self._each():
+            loss.learn_from(images, captions)
+
+    def see(self, caption_ids: Tensor) -> None:
+        for loss in self._each():
+            loss.see(caption_ids)
+
     def forward(
         self,
         images: Tensor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,6 +73,9 @@ class DualEncoder(nn.Module):
     def embed_images(self, images: Any) -> Tensor:
         """What `Images.rows` gives, features or pictures, to rows (B, dim)."""
         raise NotImplementedError
+
+    def remember(self, captions: Sequence[str], cache: Path) -> None:
+        """Told what it will be asked for, where reading can be spared by files in `cache`."""
 
     @torch.inference_mode()
     def encode_sentences(

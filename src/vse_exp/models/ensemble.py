@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,10 @@ class Ensemble(DualEncoder):
     @property
     def preprocessing(self) -> Preprocessing | None:
         return self.members[0].preprocessing
+
+    def remember(self, captions: Sequence[str], cache: Path) -> None:
+        for model in self.members:
+            model.remember(captions, cache)
 
     def encode_sentences(
         self, captions: Sequence[str], batch_size: int | None = None, verbose: bool = False

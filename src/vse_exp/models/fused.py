@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.models.sentence import SentenceEncoder
@@ -20,11 +22,12 @@ Encoder = Callable[[int, int], SentenceEncoder]
 
 
 class FusedText(SentenceEncoder):
-    """The sum of what an encoder of words and one of a pre-trained model's pieces give (B, dim).
+    """An encoder of words and one of a pre-trained model's pieces, together (B, dim).
 
-    Each reads the caption in its own vocabulary (`JoinedVocabulary`) and maps it to the space, so
-    that what the captions of the training teach about words stands beside what is known of
-    sentences.
+    Each reads the caption in its own vocabulary (`JoinedVocabulary`), so that what the captions of
+    the training teach about words stands beside what is known of sentences. Their vectors of unit
+    norm stand side by side, half of the space each (`join` concat: a score is then the mean of two,
+    both of which an image learns), or are added up (sum).
     """
 
     def __init__(
@@ -34,9 +37,13 @@ class FusedText(SentenceEncoder):
         *,
         words: Encoder,
         sentences: Encoder,
+        join: Literal["concat", "sum"] = "concat",
     ) -> None:
         super().__init__(vocab_size, dim)
-        self.words, self.sentences = words(vocab_size, dim), sentences(vocab_size, dim)
+        self.join = join
+        half = dim // 2 if join == "concat" else dim
+        self.words = words(vocab_size, half)
+        self.sentences = sentences(vocab_size, dim - half or dim)
 
     @classmethod
     def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +75,9 @@ class FusedText(SentenceEncoder):
         self.words.remember(of_words, cache)
         self.sentences.remember(of_pieces, cache)
 
+    def frozen_vectors(self, captions: TokenizedCaptions) -> Tensor | None:
+        return self.sentences.frozen_vectors(halves_of(captions, self.vocab_size)[1])
+
     def set_epoch(self, epoch: int) -> None:
         self.words.set_epoch(epoch)
         self.sentences.set_epoch(epoch)
@@ -81,7 +91,9 @@ class FusedText(SentenceEncoder):
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         words, pieces = parts_of(tokens, lengths, self.vocab_size)
-        return self.words(*words) + self.sentences(*pieces)
+        parts = [self.words(*words), self.sentences(*pieces)]
+        parts = [normalize(part, dim=-1) for part in parts]
+        return torch.cat(parts, 1) if self.join == "concat" else parts[0] + parts[1]
 
 
 def _class_of(keys: Mapping[str, Any], name: str) -> type[SentenceEncoder]:

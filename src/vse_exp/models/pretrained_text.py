@@ -144,6 +144,14 @@ class PretrainedText(Projection, SentenceEncoder):
         if self.frozen:
             self._vectors_of(captions, cache)
 
+    def frozen_vectors(self, captions: TokenizedCaptions) -> Tensor | None:
+        if not self.frozen:
+            return None
+        rows = range(0, len(captions), 1024)
+        every = np.arange(len(captions))
+        parts = [self._frozen(*captions.batch(every[row : row + 1024])) for row in rows]
+        return torch.cat(parts)
+
     def _vectors_of(self, captions: TokenizedCaptions, cache: Path) -> np.ndarray:
         """Outputs (n, width), from the file in `cache` where it is there."""
         path = cache / f"captions-{self._name(captions)}.npy"

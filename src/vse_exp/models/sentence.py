@@ -45,6 +45,10 @@ class SentenceEncoder(nn.Module, Part):
     def remember(self, captions: TokenizedCaptions, cache: Path) -> None:
         """Told after `start` what other captions it will be asked for, again and again."""
 
+    def frozen_vectors(self, captions: TokenizedCaptions) -> Tensor | None:
+        """What a frozen text model inside gives for these captions, (n, d); None without one."""
+        return None
+
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -48,6 +49,9 @@ class VSE(DualEncoder, Part):
         self.absolute, self.eps = absolute, eps
         self.sentence_encoder = encoder(len(vocabulary), dim)
         self.image_encoder = image_encoder(dim_image, dim)
+
+    def remember(self, captions: Sequence[str], cache: Path) -> None:
+        self.sentence_encoder.remember(self.tokenize(captions), cache)
 
     def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Ids (B, T) int64 to unit rows (B, dim); `lengths` (B,) where captions are padded."""

@@ -19,6 +19,7 @@ from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
 from vse_exp.parts import build, check, locate
 from vse_exp.training.module import RetrievalModule
+from vse_exp.training.teaching import teach
 
 Side = TypeVar("Side", SentenceEncoder, ImageEncoder)
 
@@ -48,6 +49,7 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
         ema=cfg.ema,
         chunk_size=cfg.chunk_size,
     )
+    teach(module, datamodule, cfg.teachers, cache_folder() / "text")
     if cfg.compile:
         compile_parts(module.model)
     return module, datamodule

@@ -56,9 +56,18 @@ def gather_batch(
     images: Tensor, captions: Tensor, image_ids: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The whole batch's embeddings (with gradient) and image ids; alone, what was given."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if _alone():
         return images, captions, image_ids
     sizes, rank = gather_sizes(image_ids), dist.get_rank()
     gathered_images = _Gather.apply(images, sizes, rank)
     gathered_captions = _Gather.apply(captions, sizes, rank)
     return gathered_images, gathered_captions, gather_rows(image_ids, sizes)
+
+
+def gather_ids(ids: Tensor) -> Tensor:
+    """Ids (B,) of the whole batch; alone, what was given."""
+    return ids if _alone() else gather_rows(ids, gather_sizes(ids))
+
+
+def _alone() -> bool:
+    return not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from vse_exp.cli.keys import Data, Paths
 from vse_exp.parts import TARGET, Node, Nodes, check
@@ -61,6 +61,7 @@ class Train(Keys):
     data: Data
     model: Node
     loss: Node
+    teachers: Text | Annotated[list[Text], Field(min_length=1)] | None
     optimizer: Node
     scheduler: Node | None
     callbacks: Nodes

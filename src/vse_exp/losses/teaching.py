@@ -80,7 +80,7 @@ class DistillationLoss(TaughtLoss):
         if self.temperature is None:
             return huber_loss(ours, theirs)
         pairs = (ours, theirs), (ours.T, theirs.T)
-        return sum(soft_cross_entropy(*pair, self.temperature) for pair in pairs) / 2
+        return torch.stack([soft_cross_entropy(*pair, self.temperature) for pair in pairs]).mean()
 
 
 class SoftTargetsLoss(TaughtLoss):
@@ -140,7 +140,7 @@ class StructureLoss(TaughtLoss):
         self, images: Tensor, captions: Tensor, known_images: Tensor, known_captions: Tensor
     ) -> Tensor:
         sides = (images, known_images), (captions, known_captions)
-        return sum(self._difference(*side) for side in sides) / 2
+        return torch.stack([self._difference(*side) for side in sides]).mean()
 
     def _difference(self, ours: Tensor, theirs: Tensor) -> Tensor:
         first, second = self._neighbours(ours), self._neighbours(theirs)

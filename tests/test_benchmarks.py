@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from benchmarks.cca import canonical
+from benchmarks.cca import main as closed_form
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,3 +47,38 @@ def test_programs_write_one_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_all_programs_run(tmp_path: Path) -> None:
     assert len({row["benchmark"] for row in run(tmp_path)}) == 9
+
+
+def test_canonical_correlations_are_those_of_the_spaces() -> None:
+    """Without a ridge they are the cosines between the spans of both sides' centred values, which
+    the singular values of their orthonormal bases give (Björck and Golub 1973)."""
+    rng = np.random.default_rng(1)
+    images = rng.standard_normal((200, 5))
+    captions = np.concatenate([images[:, :2] @ rng.standard_normal((2, 2)),
+                               rng.standard_normal((200, 2))], 1)  # fmt: skip
+    found = canonical(images, captions, 1e-12, 1e-12)
+    bases = [np.linalg.qr(rows - rows.mean(0))[0] for rows in (images, captions)]
+    expected = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+    np.testing.assert_allclose(found.correlations, expected, atol=1e-6)
+    np.testing.assert_allclose(found.correlations[:2], 1, atol=1e-6)
+    first = (images - found.means[0]) @ found.images
+    second = (captions - found.means[1]) @ found.captions
+    np.testing.assert_allclose((first * second).mean(0), expected, atol=1e-6)
+    np.testing.assert_allclose((first**2).mean(0), 1, atol=1e-6)
+
+
+def test_the_closed_form_finds_pairs(tmp_path: Path) -> None:
+    words = [f"thing{number}" for number in range(40)]
+    folder = tmp_path / "small"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    shown = rng.standard_normal((40, 24)).astype(np.float32)
+    for split, count in (("train", 300), ("dev", 50), ("test", 50)):
+        seen = rng.integers(0, 40, (count, 3))
+        rows = shown[seen].sum(1) + 0.1 * rng.standard_normal((count, 24)).astype(np.float32)
+        np.save(folder / f"small_{split}_ims.npy", rows / np.linalg.norm(rows, axis=1)[:, None])
+        captions = (" ".join(words[one] for one in each) for each in seen)
+        (folder / f"small_{split}_caps.txt").write_text("".join(f"{line}\n" for line in captions))
+    rows = closed_form(["--data", "small", "--root", str(tmp_path), "--image-ridge", "0.01"])
+    assert [row["split"] for row in rows] == ["dev", "test"]
+    assert min(row["rsum"] for row in rows) > 300  # by chance 64

@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
             (_weighted(split.captions, words, rarity) - found.means[1])
             @ found.captions[:, : options.dim],
         )
-        vectors = [torch.from_numpy(_unit(side * weights)) for side in sides]
-        result = evaluate_embeddings(*vectors, split.caption_image)
+        ours, theirs = (torch.from_numpy(_unit(side * weights)) for side in sides)
+        result = evaluate_embeddings(ours, theirs, split.caption_image)
         rows.append({"split": name, **result.metrics})
         print(name, " ".join(f"{key} {value:.1f}" for key, value in result.metrics.items()))
     return rows

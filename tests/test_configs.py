@@ -150,7 +150,7 @@ def training(group: str, tmp_path: Path, *overrides: str) -> dict[str, Any]:
     cfg = composed(
         "train",
         [group, "data=custom", "data.name=tiny", f"paths.data_dir={tmp_path / 'data'}",
-         f"paths.run_dir={tmp_path / 'run'}", "data.batch_size=18", "model.dim=8",
+         f"paths.run_dir={tmp_path / 'run'}", "data.batch_size=12", "model.dim=8",
          "max_epochs=1", "valid_freq=2", "progress=false", *overrides],
     )  # fmt: skip
     return train(cfg)

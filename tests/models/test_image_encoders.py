@@ -87,8 +87,8 @@ def test_region_dropout_leaves_some_out_in_training_alone() -> None:
     features = torch.eye(5)[:, :4].expand(200, 5, 4)  # mean of rows tells which were kept
     with torch.no_grad():
         encoder.projection.weight.copy_(torch.eye(6)[:, :4])
-    kept = (encoder(features)[:, :4] > 0).sum(1) + (encoder(features) < 0).sum(1)
-    assert kept.max() <= 3
+    kept = (encoder(features)[:, :4] > 0).sum(1)
+    assert 2 < kept.float().mean() < 2.8
     encoder.eval()
     torch.testing.assert_close(encoder(features)[0, :4], torch.full((4,), 0.2))
 

@@ -17,10 +17,10 @@ from text_model import write_text_model
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
+from vse_exp.models.dropping import leave_out
 from vse_exp.models.pretrained_text import PretrainedText
 from vse_exp.models.text_models import model_folder, read_subwords
 from vse_exp.models.vse import VSE
-from vse_exp.models.words import leave_out
 from vse_exp.parts import build, check
 from vse_exp.text.subwords import SubwordVocabulary
 

@@ -193,7 +193,7 @@ def test_dropping_words_and_values_is_for_training_alone() -> None:
 
 
 def test_dropped_words_are_read_as_unknown() -> None:
-    from vse_exp.models.words import drop_words
+    from vse_exp.models.dropping import drop_words
     from vse_exp.text.vocabulary import UNK
 
     torch.manual_seed(0)

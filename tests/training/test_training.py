@@ -56,6 +56,32 @@ def test_the_end_of_training_is_validated(tiny, tmp_path):
     assert len([row for row in rows(tmp_path / "run") if row["val/rsum"]]) == 1
 
 
+def test_each_epochs_end_is_validated_also_after_going_on_there(tiny, tmp_path):
+    keys = ["valid_freq=null", "model.encoder.word_dropout=0.5"]
+    seen: list[int] = []
+    whole = train(configuration(tiny, tmp_path / "whole", *keys), (), lambda n, _: seen.append(n))
+    assert seen == [1, 2, 3]
+    last = int(rows(tmp_path / "whole")[-1]["step"])
+    validated = [int(row["step"]) for row in rows(tmp_path / "whole") if row["val/rsum"]]
+    assert validated == [last // 3, last // 3 * 2, last]
+
+    def stop(number: int, _: float) -> None:
+        seen.append(number)
+        if number == 2:  # what is saved is the first epoch's end
+            raise KeyboardInterrupt
+
+    cfg = configuration(tiny, tmp_path / "parts", *keys)
+    with pytest.raises(Interrupted):
+        train(cfg, (), stop)
+    parts = train(cfg, (), lambda n, _: seen.append(n))
+    assert seen[3:] == [1, 2, 2, 3]
+    assert parts["test"] == whole["test"]
+    for name, weight in weights(tmp_path / "whole/checkpoints/last.ckpt").items():
+        torch.testing.assert_close(
+            weights(tmp_path / "parts/checkpoints/last.ckpt")[name], weight, rtol=0, atol=0
+        )
+
+
 def test_a_finished_run_is_not_repeated(tiny, tmp_path, caplog):
     cfg = configuration(tiny, tmp_path / "run", "max_epochs=1")
     first = train(cfg)

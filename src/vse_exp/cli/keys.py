@@ -88,7 +88,7 @@ class Data(Keys):
     captions_together: Size
     drop_last: bool
     captions_per_epoch: Size | None
-    maxlen_w: Size
+    maxlen_w: Size | None
     num_workers: Annotated[int, Field(ge=0, le=1024)]
     vocabulary: Vocabulary
 

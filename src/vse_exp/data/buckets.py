@@ -180,7 +180,14 @@ class LengthBuckets(Sampler[np.ndarray]):
 
     def _uniform(self, drawn: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
         batches = [drawn[i : i + self._size] for i in range(0, len(drawn), self._size)]
-        return [b for b in batches if len(b) == self._size] if self.drop_last else batches
+        if not self.drop_last:
+            return batches
+        if len(drawn) < self._size:
+            raise UserError(
+                f"data.drop_last=true leaves out all {len(drawn)} captions of an epoch, fewer than "
+                f"a batch of {self._size}: lower data.batch_size, or set data.drop_last=false."
+            )
+        return [batch for batch in batches if len(batch) == self._size]
 
     def _round_robin(self, drawn: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
         drawn = drawn[np.argsort(self._buckets(drawn), kind="stable")]

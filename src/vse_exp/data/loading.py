@@ -223,6 +223,8 @@ class Dealer:
     def kept(self, captions: TokenizedCaptions) -> np.ndarray:
         """Rows of those that are short enough; to these, numbered anew, batches refer."""
         longest = self.config["maxlen_w"]
+        if longest is None:
+            return np.arange(len(captions))
         keep = np.flatnonzero(captions.lengths - 1 - len(self.vocabulary.prefix) <= longest)
         if len(keep) == 0:
             raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vse_exp.models.pooling import Pooling, SumPooling
 from vse_exp.models.prefix_tree import Groups
-from vse_exp.models.words import WordEncoder, different_words
+from vse_exp.models.words import Dropped, Init, WordEncoder, different_words
 from vse_exp.schema import Share
 from vse_exp.text.vocabulary import inside_mask
 
@@ -26,10 +26,13 @@ class BagOfWords(WordEncoder):
         pooling: Callable[[int], Pooling] | None = None,
         dropout: Share = 0.0,
         word_dropout: Share = 0.0,
+        dropped_words: Dropped = "unknown",
         word_vectors: str | None = None,
-        init: Literal["default", "original"] = "default",
+        init: Init = "default",
     ) -> None:
-        super().__init__(vocab_size, dim, dim, dropout, word_dropout, word_vectors, init)
+        super().__init__(
+            vocab_size, dim, dim, dropout, word_dropout, dropped_words, word_vectors, init
+        )
         self.pooling = (pooling or SumPooling)(dim)
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:

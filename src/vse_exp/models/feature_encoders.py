@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import torch
 from torch import Tensor
 
+from vse_exp.models.dropping import drop_regions
 from vse_exp.models.image import Blocks, ImageEncoder
 from vse_exp.models.pooling import MeanPooling, Pooling
-from vse_exp.models.projection import Projection
+from vse_exp.models.projection import Activation, Projection, Start
 from vse_exp.schema import Share, Size, UpToOne
 
 
 class _FeatureEncoder(Projection, ImageEncoder):
     """Each vector is prepared and mapped by itself (`Projection`), then those of an image pooled.
 
-    `region_dropout`: the share of regions or views that training leaves out, drawn anew each time.
+    `region_dropout`: with what probability training leaves out a region or view.
     """
 
     def __init__(
@@ -25,10 +26,10 @@ class _FeatureEncoder(Projection, ImageEncoder):
         dim: int,
         pooling: Callable[[int], Pooling] | None,
         region_dropout: float,
-        **projection: float | None,
+        **projection: Any,
     ) -> None:
         ImageEncoder.__init__(self, dim_image, dim)
-        self.add_projection(dim_image, dim, **projection)  # type: ignore[arg-type]  # the keys below
+        self.add_projection(dim_image, dim, **projection)
         self.region_dropout = region_dropout
         self.pooling = (pooling or MeanPooling)(dim)
 
@@ -36,23 +37,20 @@ class _FeatureEncoder(Projection, ImageEncoder):
         self.fit_mean(images())
 
     def forward(self, images: Tensor) -> Tensor:
+        lengths = None
         if images.dim() == 3 and self.training:
-            images = self.pooling.select(self._drop_regions(images))
-        vectors = self.prepare(images)
+            images = self.pooling.select(images)
+            if self.region_dropout and images.shape[1] > 1:
+                images, lengths = drop_regions(images, self.region_dropout)
+        return self.pool(self.prepare(images), lengths)
+
+    def pool(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Prepared vectors (B, size), or (B, n, size) of which `lengths` count, to (B, dim)."""
         if vectors.dim() == 2:
             return self.project(vectors)
         if self.mlp is None and self.pooling.averages:
-            return self.project(vectors.mean(1))  # the same, with fewer products
-        return self.pooling(self.project(vectors))
-
-    def _drop_regions(self, regions: Tensor) -> Tensor:
-        """Of each image's vectors (B, n, d) those that training sees."""
-        batch, count, dim = regions.shape
-        kept = max(1, round(count * (1 - self.region_dropout)))
-        if kept == count:
-            return regions
-        drawn = torch.rand(batch, count, device=regions.device).argsort(1)[:, :kept]
-        return regions.gather(1, drawn[..., None].expand(-1, -1, dim))
+            return self.project(self.pooling(vectors, lengths))  # the same, with fewer products
+        return self.pooling(self.project(vectors), lengths)
 
 
 class LinearImageEncoder(_FeatureEncoder):
@@ -74,7 +72,10 @@ class LinearImageEncoder(_FeatureEncoder):
 
 
 class MLPImageEncoder(_FeatureEncoder):
-    """The same with a perceptron of one hidden layer beside the linear map."""
+    """The same with a perceptron of one hidden layer beside the linear map.
+
+    VSE-infinity's has `activation="relu", batch_norm=True, init="torch"`.
+    """
 
     def __init__(
         self,
@@ -83,6 +84,9 @@ class MLPImageEncoder(_FeatureEncoder):
         *,
         hidden: Size = 1024,
         hidden_dropout: Share = 0.0,
+        activation: Activation = "gelu",
+        batch_norm: bool = False,
+        init: Start = "zero",
         pooling: Callable[[int], Pooling] | None = None,
         region_dropout: Share = 0.0,
         dropout: Share = 0.0,
@@ -91,4 +95,5 @@ class MLPImageEncoder(_FeatureEncoder):
     ) -> None:
         prepared = {"dropout": dropout, "power": power, "center": center}
         perceptron = {"hidden": hidden, "hidden_dropout": hidden_dropout}
+        perceptron |= {"activation": activation, "batch_norm": batch_norm, "init": init}
         super().__init__(dim_image, dim, pooling, region_dropout, **prepared, **perceptron)

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
+from vse_exp.models.dropping import leave_out
 from vse_exp.models.pooling import Pooling
 from vse_exp.models.projection import Projection
 from vse_exp.models.sentence import SentenceEncoder
@@ -30,7 +31,6 @@ from vse_exp.models.text_models import (
     read_architecture,
     read_subwords,
 )
-from vse_exp.models.words import leave_out
 from vse_exp.schema import Share, Size
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary, inside_mask
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
+Activation = Literal["gelu", "relu"]
+Start = Literal["zero", "torch"]
 SMALLEST_SIZE = 1e-4
 """Of values that a backbone learns, where a power is taken of them: at 0 it has no derivative."""
 
@@ -16,7 +19,8 @@ SMALLEST_SIZE = 1e-4
 class Projection(nn.Module):
     """Vectors (..., size) to (..., dim): `x W + b` (Kiros et al. 2014, eq. 1), and with `hidden`
     units a perceptron of one hidden layer beside it (VSE-infinity), of which training drops the
-    share `hidden_dropout`.
+    share `hidden_dropout`; `batch_norm` comes before its `activation`, and `init` is how its last
+    layer starts.
 
     `prepare` comes before: power normalisation (values to that power, signs kept, and unit norm:
     Perronnin et al. 2010); with `center` the mean of all training vectors is taken off, and the
@@ -37,6 +41,9 @@ class Projection(nn.Module):
         dropout: float = 0.0,
         hidden: int | None = None,
         hidden_dropout: float = 0.0,
+        activation: Activation = "gelu",
+        batch_norm: bool = False,
+        init: Start = "zero",
     ) -> None:
         self.center, self.power, self.value_dropout = center, power, dropout
         if center:
@@ -46,7 +53,17 @@ class Projection(nn.Module):
         bound = math.sqrt(6.0 / (size + dim))
         nn.init.uniform_(self.projection.weight, -bound, bound)
         nn.init.zeros_(self.projection.bias)
-        self.mlp = None if hidden is None else _perceptron(size, hidden, dim, hidden_dropout)
+        self.mlp = None
+        if hidden is not None:
+            first = nn.Linear(size, hidden)
+            between: nn.Module = nn.ReLU() if activation == "relu" else nn.GELU()
+            if batch_norm:
+                between = nn.Sequential(nn.BatchNorm1d(hidden), between)
+            last = nn.Linear(hidden, dim)
+            if init == "zero":  # so that training starts from the linear map
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+            self.mlp = nn.Sequential(first, between, nn.Dropout(hidden_dropout), last)
 
     @torch.no_grad()
     def fit_mean(self, blocks: Iterable[Tensor]) -> None:
@@ -68,7 +85,10 @@ class Projection(nn.Module):
 
     def project(self, vectors: Tensor) -> Tensor:
         mapped = self.projection(vectors)
-        return mapped if self.mlp is None else mapped + self.mlp(vectors)
+        if self.mlp is None:
+            return mapped
+        rows = vectors.flatten(0, -2)  # all of which a batch normalisation takes in
+        return mapped + self.mlp(rows).view_as(mapped)
 
     def _power_normalize(self, vectors: Tensor) -> Tensor:
         if self.power == 1:
@@ -77,11 +97,3 @@ class Projection(nn.Module):
         if vectors.requires_grad:
             sizes = sizes.clamp_min(SMALLEST_SIZE)
         return normalize(vectors.sign() * sizes**self.power, dim=-1)
-
-
-def _perceptron(size: int, hidden: int, dim: int, share: float) -> nn.Sequential:
-    last = nn.Linear(hidden, dim)
-    # so that training starts from the linear map
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Dropout(share), last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from vse_exp.models.initialization import initialize_recurrent
 from vse_exp.models.pooling import LastPooling, Pooling
 from vse_exp.models.prefix_tree import prefix_tree
 from vse_exp.models.recurrence import gru, lstm
-from vse_exp.models.words import WordEncoder, different_words, reverse
+from vse_exp.models.words import Dropped, Init, WordEncoder, different_words, reverse
 from vse_exp.schema import Share, Size
 from vse_exp.text.vocabulary import inside_mask
 
@@ -46,12 +46,15 @@ class Recurrent(WordEncoder):
         pooling: Callable[[int], Pooling] | None = None,
         dropout: Share = 0.0,
         word_dropout: Share = 0.0,
+        dropped_words: Dropped = "unknown",
         recurrent_bias: bool = False,
         word_vectors: str | None = None,
-        init: Literal["default", "original", "torch"] = "default",
+        init: Init = "default",
     ) -> None:
         dim_word = dim_word or DIM_WORD
-        super().__init__(vocab_size, dim, dim_word, dropout, word_dropout, word_vectors, init)
+        super().__init__(
+            vocab_size, dim, dim_word, dropout, word_dropout, dropped_words, word_vectors, init
+        )
         self.num_layers, self.bidirectional = num_layers, bidirectional
         self.recurrent_bias = recurrent_bias
         self.recurrence = self.layer(

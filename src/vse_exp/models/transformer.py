@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vse_exp.models.pooling import MeanPooling, Pooling
 from vse_exp.models.rnn import DIM_WORD
-from vse_exp.models.words import WordEncoder
+from vse_exp.models.words import Dropped, Init, WordEncoder
 from vse_exp.schema import Share, Size
 from vse_exp.text.vocabulary import inside_mask
 
@@ -32,11 +31,14 @@ class Transformer(WordEncoder):
         pooling: Callable[[int], Pooling] | None = None,
         dropout: Share = 0.0,
         word_dropout: Share = 0.0,
+        dropped_words: Dropped = "unknown",
         word_vectors: str | None = None,
-        init: Literal["default", "original"] = "default",
+        init: Init = "default",
     ) -> None:
         width = dim_word or DIM_WORD
-        super().__init__(vocab_size, dim, width, dropout, word_dropout, word_vectors, init)
+        super().__init__(
+            vocab_size, dim, width, dropout, word_dropout, dropped_words, word_vectors, init
+        )
         self.positions = nn.Embedding(MAX_POSITIONS, width)
         nn.init.normal_(self.positions.weight, std=0.02)
         layer = nn.TransformerEncoderLayer(

@@ -5,24 +5,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from vse_exp.models.dropping import drop_words, mix_words
 from vse_exp.models.initialization import initialize_embedding
 from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.models.word_vectors import fill_word_vectors, vector_size
 from vse_exp.text.vocabulary import (
-    FIRST_WORD,
     PAD,
-    UNK,
     TokenizedCaptions,
     Vocabulary,
     inside_mask,
 )
+
+Init = Literal["default", "original", "torch"]
+"""Of word vectors uniform, but for "original"; torch's own for the rest is the default but in
+recurrences."""
+
+
+Dropped = Literal["unknown", "mixed"]
 
 
 class WordEmbedding(nn.Embedding):
@@ -61,8 +67,9 @@ class _Rows(torch.autograd.Function):
 class WordEncoder(SentenceEncoder):
     """What all encoders of words share: the word vectors, and dropping words and values.
 
-    `word_dropout` is the share of words that training reads as unknown, `dropout` that of values
-    of the sentence vector; `word_vectors` names a text file (GloVe's, fastText's) to start from.
+    `word_dropout` is the share of words that training reads as unknown, or with `dropped_words` of
+    "mixed" masks, exchanges or removes (VSE-infinity's), and `dropout` that of values of the
+    sentence vector; `word_vectors` names a text file (GloVe's, fastText's) to start from.
     """
 
     def __init__(
@@ -72,13 +79,16 @@ class WordEncoder(SentenceEncoder):
         dim_word: int,
         dropout: float,
         word_dropout: float,
+        dropped_words: Dropped,
         word_vectors: str | None,
-        init: str,
+        init: Init,
     ) -> None:
         super().__init__(vocab_size, dim)
         self.dim_word, self.dropout, self.word_dropout = dim_word, dropout, word_dropout
         self.word_vectors = word_vectors
-        self.embedding = WordEmbedding(vocab_size, dim_word)
+        self.mask = vocab_size if dropped_words == "mixed" else None
+        # a row behind all words is the masked one's
+        self.embedding = WordEmbedding(vocab_size + (self.mask is not None), dim_word)
         initialize_embedding(self.embedding, init == "original")
 
     @classmethod
@@ -98,7 +108,10 @@ class WordEncoder(SentenceEncoder):
         if len(tokens) == 0:  # a process may be left without captions to evaluate
             return self.embedding.weight.new_zeros(0, self.dim)
         if self.training and self.word_dropout:
-            tokens = drop_words(tokens, self.word_dropout)
+            if self.mask is None:
+                tokens = drop_words(tokens, self.word_dropout)
+            else:
+                tokens, lengths = mix_words(tokens, lengths, self.word_dropout, self.mask)
         return dropout(self.encode(tokens, lengths), self.dropout, self.training)
 
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
@@ -123,26 +136,6 @@ def different_words(tokens: Tensor, lengths: Tensor | None = None) -> tuple[Tens
     places = torch.zeros_like(tokens)
     places[inside] = torch.from_numpy(found)
     return torch.from_numpy(words), places
-
-
-def drop_words(tokens: Tensor, share: float) -> Tensor:
-    """Replace each word by UNK with probability `share`; PAD, EOS and UNK stay."""
-    drawn = torch.rand(tokens.shape, device=tokens.device) < share
-    return tokens.masked_fill(drawn & (tokens >= FIRST_WORD), UNK)
-
-
-def leave_out(tokens: Tensor, lengths: Tensor | None, share: float) -> tuple[Tensor, Tensor]:
-    """Captions (B, T) without a share of what is between their first and last id, and lengths."""
-    batch, width = tokens.shape
-    if lengths is None:
-        lengths = torch.full((batch,), width, device=tokens.device)
-    places = torch.arange(width, device=tokens.device)
-    ends = (places == 0) | (places == lengths[:, None] - 1)
-    drawn = torch.rand(tokens.shape, device=tokens.device) >= share
-    kept = (ends | drawn) & (places < lengths[:, None])
-    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
-    lengths = kept.sum(1)
-    return tokens.gather(1, order)[:, : int(lengths.max())], lengths
 
 
 def reverse(tokens: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import shlex
 import time
@@ -239,8 +238,8 @@ def _run_trial(
     if "wandb" in cfg.logger:
         cfg.logger.wandb.update(name=name, group=trial.study.study_name)
 
-    def report(step: int, rsum: float) -> None:
-        trial.report(rsum, math.ceil(step / cfg.valid_freq))  # also after going on in its middle
+    def report(number: int, rsum: float) -> None:
+        trial.report(rsum, number)
         if trial.should_prune():
             raise optuna.TrialPruned
 

@@ -34,8 +34,17 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
         vocabulary=partial(_class_of(text, SentenceEncoder).own_vocabulary, text),
         preprocessing=_class_of(images, ImageEncoder).preprocessing_of(images),
     )
-    module = RetrievalModule(
-        build_model(node, datamodule),
+    module = build_module(cfg, build_model(node, datamodule))
+    teach(module, datamodule, cfg.teachers, cache_folder() / "text")
+    if cfg.compile:
+        compile_parts(module.model)
+    return module, datamodule
+
+
+def build_module(cfg: DictConfig, model: VSE) -> RetrievalModule:
+    """A model in training by the loss, optimiser and schedule of a config."""
+    return RetrievalModule(
+        model,
         build_node(cfg.loss),
         partial(
             build_optimizer,
@@ -49,10 +58,6 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
         ema=cfg.ema,
         chunk_size=cfg.chunk_size,
     )
-    teach(module, datamodule, cfg.teachers, cache_folder() / "text")
-    if cfg.compile:
-        compile_parts(module.model)
-    return module, datamodule
 
 
 def complete_model(node: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def train(
     """Train as `cfg` (conf/train.yaml) says; return `{"dev": metrics, "test": metrics, …}`.
 
     A finished run is not repeated: its results are returned. An unfinished one goes on where it
-    was saved last (`resume=auto`). `report(step, rsum)` is told each validation's rsum.
+    was saved last (`resume=auto`). `report(number, rsum)` is told each validation's rsum.
     """
     try:
         return _train_or_read(cfg, overrides, RunFolder(cfg.paths.run_dir), report)

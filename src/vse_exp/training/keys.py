@@ -50,7 +50,7 @@ class Train(Keys):
     ema: Share | None
     chunk_size: Size | None
     compile: bool
-    valid_freq: Size
+    valid_freq: Size | None
     valid_at_end: bool
     patience: Size | None
     disp_freq: Size

@@ -76,7 +76,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         # RetrievalValidation runs Lightning's validation loop, between two updates
         "limit_val_batches": 0,
         "check_val_every_n_epoch": None,
-        "val_check_interval": cfg.valid_freq,
+        "val_check_interval": cfg.valid_freq or 1,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
         # which captions are in an epoch or together decides how many batches it has

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +22,15 @@ log = logging.getLogger(__name__)
 
 
 class RetrievalValidation(Callback):
-    """Validates every `every` updates, and once more at the end of training with `at_end`, or
-    where it had not been done at all.
+    """Validates every `every` updates, or with None at the end of each epoch, and once more at the
+    end of training with `at_end`, or where it had not been done at all.
 
     Each time Lightning's own validation loop embeds and ranks all of dev, so that hooks, metrics
     and callbacks are as its users know them; the metrics go to every logger as `val/aR@1` …
     `val/rsum`. A strictly better rsum writes `best.ckpt` (the model alone) and, beside `folder`,
     `dev_ranks.npz`; `last.ckpt` (all that a resumed run needs) is always written. `patience` stops
     the training after that many validations without a better rsum, a ReduceLROnPlateau is told each
-    rsum, and so is `report(step, rsum)`.
+    rsum, and so is `report(number, rsum)` of the validations from 1 on.
 
     The loop is started from here and not by Lightning's own count of batches, so that it, and the
     checkpoint behind it, stand between two updates, which is where a run can go on exactly.
@@ -38,7 +39,7 @@ class RetrievalValidation(Callback):
     def __init__(
         self,
         folder: str | Path,
-        every: int = 100,
+        every: int | None = 100,
         at_end: bool = True,
         patience: int | None = None,
         keep: dict[str, Any] | None = None,
@@ -76,7 +77,8 @@ class RetrievalValidation(Callback):
     ) -> None:
         step = trainer.global_step
         # with accumulated gradients several batches share a step
-        if step > 0 and step % self.every == 0 and step != self.validated_at:
+        due = trainer.is_last_batch if self.every is None else step > 0 and step % self.every == 0
+        if due and step != self.validated_at:
             self._validate(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,7 +117,10 @@ class RetrievalValidation(Callback):
             if isinstance(config.scheduler, ReduceLROnPlateau):
                 config.scheduler.step(metrics["rsum"])
         if self.report is not None:
-            self.report(step, metrics["rsum"])
+            # from where the training is, so that it is right also after going on in its middle
+            every = self.every
+            number = trainer.current_epoch + 1 if every is None else math.ceil(step / every)
+            self.report(number, metrics["rsum"])
 
     def _line(self, trainer: Trainer, metrics: dict[str, float]) -> str:
         epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 1)

@@ -82,6 +82,7 @@ def test_the_vocabulary_joins_and_takes_apart(folder: Path) -> None:
     raised = [[id + len(words) for id in ids] for ids in theirs]
     assert listed(encoded) == [a + b for a, b in zip(ours, raised, strict=True)]
     assert [listed(half) for half in halves_of(encoded, len(joined))] == [ours, theirs]
+    assert joined.word_counts(encoded).tolist() == [3, 6, 0, 6, 3]
     for rows in ([0, 1, 2, 3, 4], [2], [0, 4], []):
         found = parts_of(*encoded.batch(np.array(rows, dtype=int)), len(joined))
         assert [inside(part) for part in found] == [

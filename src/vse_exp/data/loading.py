@@ -225,7 +225,7 @@ class Dealer:
         longest = self.config["maxlen_w"]
         if longest is None:
             return np.arange(len(captions))
-        keep = np.flatnonzero(captions.lengths - 1 - len(self.vocabulary.prefix) <= longest)
+        keep = np.flatnonzero(self.vocabulary.word_counts(captions) <= longest)
         if len(keep) == 0:
             raise UserError(f"No caption has data.maxlen_w={longest} words or fewer: raise it.")
         return keep

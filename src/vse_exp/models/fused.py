@@ -41,9 +41,8 @@ class FusedText(SentenceEncoder):
     ) -> None:
         super().__init__(vocab_size, dim)
         self.join = join
-        half = dim // 2 if join == "concat" else dim
-        self.words = words(vocab_size, half)
-        self.sentences = sentences(vocab_size, dim - half or dim)
+        sizes = (dim // 2, dim - dim // 2) if join == "concat" else (dim, dim)
+        self.words, self.sentences = words(vocab_size, sizes[0]), sentences(vocab_size, sizes[1])
 
     @classmethod
     def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class JoinedVocabulary(Vocabulary):
         tokens[np.arange(len(pieces.tokens)) + of_piece] = pieces.tokens + len(self)
         return TokenizedCaptions(tokens, offsets)
 
+    def word_counts(self, captions: TokenizedCaptions) -> np.ndarray:
+        return super().word_counts(halves_of(captions, len(self))[0])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for a checkpoint."""
         return {"words": super().to_dict(), "pieces": self.pieces.to_dict()}

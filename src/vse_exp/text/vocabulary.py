@@ -121,6 +121,10 @@ class Vocabulary:
             offsets[index + 1] = len(ids)
         return TokenizedCaptions(np.array(ids, dtype=np.int64), offsets)
 
+    def word_counts(self, captions: TokenizedCaptions) -> np.ndarray:
+        """Words of each of the captions that it encoded, without prefix and EOS, int64 (n,)."""
+        return captions.lengths - 1 - len(self.prefix)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for a checkpoint."""
         return {

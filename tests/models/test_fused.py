@@ -114,6 +114,20 @@ def test_it_is_its_two_together(folder: Path, tmp_path: Path, words: str, join: 
     np.testing.assert_allclose(again, rows, atol=1e-6)
 
 
+def test_what_it_has_read_is_not_read_again(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    model = model_of(folder, tmp_path)
+    save_model(model, tmp_path / "model.ckpt")
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "cache", tmp_path / "cache", tmp_path / "file" / "not-a-folder"):
+        ensemble = load_model([tmp_path / "model.ckpt"] * 2)
+        if any(tmp_path.glob("cache/*.npy")) and cache.name == "cache":
+            for one in ensemble.members:
+                monkeypatch.setattr(one.sentence_encoder.sentences.transformer, "forward", None)
+        ensemble.remember(CAPTIONS, cache)
+        rows = ensemble.encode_sentences(CAPTIONS) * 2**0.5
+        np.testing.assert_allclose(rows[:, :6], model.encode_sentences(CAPTIONS), atol=1e-6)
+
+
 def test_both_are_told_what_they_need(folder: Path, tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("dog 1 2 3 4 5 6\n")

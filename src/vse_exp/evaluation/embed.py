@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import normalize
 
 from vse_exp.data.layouts import Split
+from vse_exp.data.scenes.build import cache_folder
 from vse_exp.errors import UserError
 from vse_exp.files import read_text, write_rows
 from vse_exp.images.features import open_features
@@ -25,7 +26,9 @@ from vse_exp.progress import progress
 
 
 def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split."""
+    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split; what a
+    frozen text model reads is kept in the cache folder."""
+    model.remember(split.captions, cache_folder() / "text")
     return model.encode_images(split.image_features), model.encode_sentences(split.captions)
 
 

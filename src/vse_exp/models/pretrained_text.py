@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -159,7 +160,8 @@ class PretrainedText(Projection, SentenceEncoder):
             vectors = np.load(path)
         else:
             vectors = self._read_all(captions)
-            with atomic_path(path) as temporary:
+            # a cache that cannot be written is done without
+            with suppress(UserError), atomic_path(path) as temporary:
                 np.save(temporary, vectors)
         if self.frozen:
             keys = [

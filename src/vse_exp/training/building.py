@@ -35,7 +35,7 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
         preprocessing=_class_of(images, ImageEncoder).preprocessing_of(images),
     )
     module = build_module(cfg, build_model(node, datamodule))
-    teach(module, datamodule, cfg.teachers, cache_folder() / "text")
+    teach(module, datamodule, cfg.teachers)
     if cfg.compile:
         compile_parts(module.model)
     return module, datamodule

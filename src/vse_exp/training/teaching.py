@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -27,7 +26,6 @@ def teach(
     module: RetrievalModule,
     datamodule: RetrievalDataModule,
     teachers: str | Sequence[str] | None,
-    cache: Path,
 ) -> None:
     """Tell the loss the embeddings of all training images and captions by `teachers`, checkpoints
     and of several their ensemble, or `frozen`: the image features themselves and the vectors of
@@ -49,7 +47,6 @@ def teach(
         teacher = load_model([teachers] if isinstance(teachers, str) else list(teachers))
         split = load_split_for(teacher, datamodule.config, "train")
         log.info("the teachers read %d captions, once", len(split.captions))
-        teacher.remember(split.captions, cache)
         images, captions = map(torch.from_numpy, embed_split(teacher, split))
     dealer = Dealer(datamodule.config, datamodule.vocabulary, datamodule.seed)
     kept = torch.from_numpy(dealer.kept(datamodule.tokenized("train")))

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Device, ModelCommand
+from vse_exp.cli.keys import Device, ModelCommand, Share
 from vse_exp.schema import Size, Text, form
+from vse_exp.sharding import Shard, spelled_out
 
 
 class Embed(ModelCommand):
@@ -20,17 +21,22 @@ class Embed(ModelCommand):
     output: Annotated[str, form(r"\.npy$", "a file that ends in .npy")]
     block: Size
     batch_size: Size
+    shard: Share
     device: Device
 
 
-@verb("embed", Embed)
+@verb("embed", Embed, read=spelled_out)
 def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.embed import embed_files
 
     config: Any = OmegaConf.to_container(cfg)
-    count = embed_files(load_model(cfg.checkpoint, cfg.device, cfg.trust), config)
-    print(f"{cfg.output}: {count:,} vectors")
+    shard = Shard.of(cfg.shard)
+    count = embed_files(load_model(cfg.checkpoint, cfg.device, cfg.trust), config, shard)
+    if count is None:
+        print(f"{cfg.output}: share {shard} is done; the last to end puts them together")
+    else:
+        print(f"{cfg.output}: {count:,} vectors")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Device, ModelCommand
+from vse_exp.cli.keys import Device, ModelCommand, Share
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.schema import Keys, Seed, Size, Text
+from vse_exp.sharding import spelled_out
 
 Pixel = float | Annotated[list[float], Field(min_length=3, max_length=3)]
 """A value a colour, red first."""
@@ -47,13 +48,14 @@ class Extract(ModelCommand):
     num_workers: Annotated[int, Field(ge=0, le=1024)] | None
     device: Device
     max_pixels: Size
+    shard: Share
     strict: bool
     drop_unreadable: bool
     overwrite: bool
     restart: bool
 
 
-@verb("extract", Extract)
+@verb("extract", Extract, read=spelled_out)
 def main(cfg: DictConfig) -> None:
     from vse_exp.images.jobs import extract_from_config
 

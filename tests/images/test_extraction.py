@@ -17,9 +17,10 @@ from torch.nn.functional import normalize
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import open_picture
 from vse_exp.images.encoding import picture_features
-from vse_exp.images.extraction import Settings, extract_features
+from vse_exp.images.extraction import Settings, extract_features, extract_share
 from vse_exp.images.features import check_rows, open_features
 from vse_exp.images.sources import open_pictures
+from vse_exp.sharding import Shard
 
 BATCH = Settings(batch_size=4)
 
@@ -176,8 +177,9 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from conftest_images import tiny_backbone
-from vse_exp.images.extraction import Settings, extract_features
+from vse_exp.images.extraction import Settings, extract_features, extract_share
 from vse_exp.images.sources import open_pictures
+from vse_exp.sharding import Shard
 
 source = open_pictures(sys.argv[2])
 def slowly(done, total):
@@ -315,3 +317,23 @@ def test_a_picture_of_a_query_that_cannot_be_read(tiny_net, tmp_path):
     with pytest.raises(UserError, match=r"Cannot read the picture .*x\.jpg: not an image"):
         picture_features(tiny_net(), [tmp_path / "x.jpg"])
     assert picture_features(tiny_net(), []).shape == (0, 6)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_extracted_shares_are_the_bytes_of_one_run(count, photos, tiny_net, tmp_path):
+    """Broken pictures among them; some shares are empty, and one is made again before the end."""
+    folder = photos(11)
+    (folder / "004.jpg").write_bytes(b"no picture")
+    source, settings = open_pictures(folder), Settings(batch_size=2)
+    extract_features(source, tiny_net(), tmp_path / "one" / "x_ims.npy", settings)
+    order = [*reversed(range(count))]
+    for number in [order[0], *order]:
+        output = tmp_path / "shares" / "x_ims.npy"
+        made = extract_share(source, tiny_net(), output, settings, Shard(number, count))
+        if count > 1:
+            assert (made is None) == (number > 0)
+    assert outputs(tmp_path / "shares") == outputs(tmp_path / "one")
+    assert "x_skipped.csv" in outputs(tmp_path / "one")
+    again = extract_share(source, tiny_net(), output, settings, Shard(0, count))
+    assert again is not None
+    assert again.made == 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import require_finite
 from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import progress
+from vse_exp.sharding import Shard, joined_rows
 
 
 def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -32,28 +33,44 @@ def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarra
     return model.encode_images(split.image_features), model.encode_sentences(split.captions)
 
 
-def embed_files(model: DualEncoder, config: Mapping[str, Any]) -> int:
+def embed_files(
+    model: DualEncoder, config: Mapping[str, Any], shard: Shard | None = None
+) -> int | None:
     """Write the vectors of the captions or image features that the keys in conf/embed.yaml name;
-    returns their number. UserError for files that are missing, broken or made for other models."""
+    returns their number, or None after a `shard` while others are missing.
+
+    UserError for files that are missing, broken or made for other models.
+    """
     if (config["captions"] is None) == (config["features"] is None):
         raise UserError("Give either captions=… or features=…: what is to be embedded.")
     size, batch = config["block"], config["batch_size"]
     if config["captions"] is not None:
+        if config["captions"] == "-" and shard is not None:
+            raise UserError("Each share reads the captions itself: give a file, and not -.")
         with _open_captions(config["captions"]) as file:
             count = sum(1 for _ in _lines(file, config["captions"]))
-            file.seek(0)
-            lines = _lines(file, config["captions"])
-            blocks = iter(lambda: list(islice(lines, size)), [])
-            vectors = (model.encode_sentences(block, batch_size=batch) for block in blocks)
-            return _write(config["output"], model.dim, count, vectors, "captions")
+
+            def of_captions(share: range) -> Iterator[np.ndarray]:
+                file.seek(0)
+                lines = islice(_lines(file, config["captions"]), share.start * size, None)
+                for _ in share:
+                    yield model.encode_sentences(list(islice(lines, size)), batch_size=batch)
+
+            sizes = [min(size, count - start) for start in range(0, count, size)]
+            return _write(model, config, "captions", sizes, of_captions, shard)
     path = Path(config["features"])
     paths = [path] if path.suffix == ".npy" else _listed(path)
     for each in paths:
         model.check_features(feature_record(each), config["allow_feature_mismatch"])
-    count = sum(len(open_features(each, single=True)) for each in paths)
-    features = _feature_blocks(paths, size, config["normalize_features"])
-    vectors = (model.encode_images(block, batch_size=batch) for block in features)
-    return _write(config["output"], model.dim, count, vectors, "images")
+    planned = _planned(paths, size)
+
+    def of_images(share: range) -> Iterator[np.ndarray]:
+        for block in _feature_blocks(planned[share.start : share.stop]):
+            rows = normalize(block, dim=-1) if config["normalize_features"] else block
+            yield model.encode_images(rows.numpy(), batch_size=batch)
+
+    sizes = [sum(part.stop - part.start for _, part in block) for block in planned]
+    return _write(model, config, "images", sizes, of_images, shard)
 
 
 def _open_captions(name: str) -> IO[bytes]:
@@ -88,41 +105,88 @@ def _listed(path: Path) -> list[Path]:
     return [path.parent / line.strip() for line in lines if line.strip()]
 
 
-def _feature_blocks(paths: Iterable[Path], size: int, unit_norm: bool) -> Iterator[np.ndarray]:
+Parts = list[tuple[Path, slice]]
+"""Rows of files, one after the other."""
+
+
+def _planned(paths: Iterable[Path], size: int) -> list[Parts]:
     """Blocks of about `size` rows: parts of large files, or many small files together."""
-    gathered: list[torch.Tensor] = []
+    planned: list[Parts] = []
+    held = size
     for path in paths:
-        array = open_features(path, single=True)
-        for start in range(0, len(array), size):
-            block = torch.from_numpy(np.array(array[start : start + size], dtype=np.float32))
-            require_finite(block, str(path), start)
-            if gathered and block.shape[1:] != gathered[0].shape[1:]:
-                shapes = tuple(block.shape[1:]), tuple(gathered[0].shape[1:])
+        count = len(open_features(path, single=True))
+        for start in range(0, count, size):
+            if held >= size:
+                planned.append([])
+                held = 0
+            planned[-1].append((path, slice(start, min(start + size, count))))
+            held += planned[-1][-1][1].stop - start
+    return planned
+
+
+def _feature_blocks(planned: Iterable[Parts]) -> Iterator[torch.Tensor]:
+    for parts in planned:
+        rows: list[torch.Tensor] = []
+        for path, part in parts:
+            array = open_features(path, single=True)
+            rows.append(torch.from_numpy(np.array(array[part], dtype=np.float32)))
+            require_finite(rows[-1], str(path), part.start)
+            if rows[-1].shape[1:] != rows[0].shape[1:]:
+                shapes = tuple(rows[-1].shape[1:]), tuple(rows[0].shape[1:])
                 raise UserError(
                     f"{path} holds rows of shape {shapes[0]}, and the files before it {shapes[1]}: "
                     "all must be alike."
                 )
-            gathered.append(normalize(block, dim=-1) if unit_norm else block)
-            if sum(map(len, gathered)) >= size:
-                yield torch.cat(gathered).numpy()
-                gathered = []
-    if gathered:
-        yield torch.cat(gathered).numpy()
+        yield torch.cat(rows)
 
 
-def _write(path: str, dim: int, count: int, blocks: Iterable[np.ndarray], what: str) -> int:
-    """Write `count` rows to a `.npy` file as they come; nothing is left if one fails."""
-    if count == 0:
+def _write(
+    model: DualEncoder,
+    config: Mapping[str, Any],
+    what: Literal["captions", "images"],
+    sizes: Sequence[int],
+    make: Callable[[range], Iterator[np.ndarray]],
+    shard: Shard | None,
+) -> int | None:
+    """Write a `.npy` of the rows of all blocks as they come, nothing where one fails; of a shard
+    its own, and in the end all."""
+    if not sizes:
         raise UserError(f"There are no {what} to embed.")
+    output, count = Path(config["output"]), sum(sizes)
+    if shard is None:
+        _write_blocks(output, model.dim, sizes, range(len(sizes)), make, what)
+        return count
+    source = Path(config["captions" if what == "captions" else "features"])
+    about = source.stat()
+    keys = {key: config[key] for key in ("block", "batch_size", "normalize_features")}
+    job = [model.fingerprint(), str(source), about.st_size, about.st_mtime, sizes, keys]
+    folder, own = shard.folder(output, job), f"{shard.number}.npy"
+    if not (folder / own).is_file():
+        _write_blocks(folder / own, model.dim, sizes, shard.share(len(sizes)), make, what)
+    with shard.last(folder, [".npy"]) as whole:
+        if whole:
+            parts = [folder / f"{number}.npy" for number in range(shard.count)]
+            write_rows(output, (count, model.dim), np.dtype("<f4"), joined_rows(parts))
+    return count if whole else None
+
+
+def _write_blocks(
+    path: Path,
+    dim: int,
+    sizes: Sequence[int],
+    share: range,
+    make: Callable[[range], Iterator[np.ndarray]],
+    what: str,
+) -> None:
+    count = sum(sizes[number] for number in share)
     with progress(f"embedding {what}", what) as update:
 
         def watched() -> Iterator[np.ndarray]:
             done = 0
-            for block in blocks:
+            for block in make(share):
                 update(done, count)
                 yield block
                 done += len(block)
             update(done, count)
 
         write_rows(path, (count, dim), np.dtype("<f4"), watched())
-    return count

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ from torch.utils.data import DataLoader, Dataset
 
 import vse_exp
 from vse_exp.errors import UserError
-from vse_exp.files import as_lines, write_json, write_text
+from vse_exp.files import as_lines, write_json, write_rows, write_text
 from vse_exp.images.backbones import Backbone
 from vse_exp.images.decoding import MAX_PIXELS, UnreadableImage, decode_image
 from vse_exp.images.journal import Journal, Skipped, different_keys
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.provenance import VERSION, read_provenance
-from vse_exp.images.sources import Pictures
+from vse_exp.images.sources import Pictures, Selection
+from vse_exp.sharding import Shard, joined_rows
 from vse_exp.split_files import SplitFiles
 
 
@@ -73,13 +74,7 @@ def extract_features(
     `accept(skipped)` is called before anything is written in place, and may refuse by UserError;
     what is done so far is kept then. Raises UserError where files of another job stand in the way.
     """
-    files = SplitFiles.of_features(output)
-    if files.features.suffix != ".npy":
-        raise UserError(f"output={output} must end in .npy.")
-    if os.path.islink(files.features) or (
-        os.path.exists(files.features) and not os.path.isfile(files.features)
-    ):
-        raise UserError(f"output={output} is a link or no plain file: give the file's own name.")
+    files = _plain_file(output)
     if settings.dtype not in ("float16", "float32"):
         raise UserError(f"Unknown dtype={settings.dtype}: choose float16 or float32.")
     job = _job(pictures, backbone, settings)
@@ -88,10 +83,7 @@ def extract_features(
         return finished
     if settings.restart:
         shutil.rmtree(files.unfinished, ignore_errors=True)
-    views = backbone.preprocessing.n_views
-    row_shape = backbone.row_shape
-    if views > 1 and not settings.average_views:
-        row_shape = (views * math.prod(row_shape[:-1]), backbone.dim)
+    row_shape = _row_shape(backbone, settings)
     journal = Journal(
         files.unfinished,
         job,
@@ -120,6 +112,71 @@ def extract_features(
         return Extraction(files, n_images, skipped, journal.n_done - before, seconds)
     finally:
         journal.close(remove=whole)
+
+
+def extract_share(
+    pictures: Pictures,
+    backbone: Backbone,
+    output: str | os.PathLike[str],
+    settings: Settings,
+    shard: Shard,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device | str = "cpu",
+    accept: Callable[[list[tuple[str, str]]], None] = lambda skipped: None,
+) -> Extraction | None:
+    """The same by several processes, each of which makes its share: None while others are missing,
+    else what they put together, to the byte that of one process."""
+    files = _plain_file(output)
+    job = _job(pictures, backbone, settings)
+    finished = _finished(files, job, settings)
+    if finished is not None:
+        return finished
+    names, size = pictures.names, settings.batch_size
+    folder = shard.folder(files.features, job)
+    share = shard.share(-(-len(names) // size))
+    own = names[share.start * size : share.stop * size]
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{shard.number}_ims.npy"
+    row_shape, dtype = _row_shape(backbone, settings), np.dtype(settings.dtype)
+    if own:
+        again = replace(settings, overwrite=False)  # what is done of this job is kept
+        made = extract_features(
+            Selection(pictures, own, own), backbone, part, again, progress, device
+        )
+    else:
+        made = Extraction(SplitFiles.of_features(part), 0, [], 0, 0.0)
+        write_rows(part, (0, *row_shape), dtype, [])
+    with shard.last(folder, ["_ims.npy"]) as whole:
+        if not whole:
+            return None
+        parts = [folder / f"{number}_ims.npy" for number in range(shard.count)]
+        skipped = [one for path in parts for one in _skipped(SplitFiles.of_features(path))]
+        accept(skipped)
+        files.features.unlink(missing_ok=True)
+        record = {"weights": backbone.weights, "seed": backbone.seed, **job}
+        _write_beside(files, pictures, skipped, record, row_shape)
+        count = len(names) - len(skipped)
+        write_rows(files.features, (count, *row_shape), dtype, joined_rows(parts))
+    return Extraction(files, count, skipped, made.made, made.seconds)
+
+
+def _plain_file(output: str | os.PathLike[str]) -> SplitFiles:
+    """The files of features at `output`. UserError where they could not be put in place."""
+    files = SplitFiles.of_features(output)
+    if files.features.suffix != ".npy":
+        raise UserError(f"output={output} must end in .npy.")
+    if os.path.islink(files.features) or (
+        os.path.exists(files.features) and not os.path.isfile(files.features)
+    ):
+        raise UserError(f"output={output} is a link or no plain file: give the file's own name.")
+    return files
+
+
+def _row_shape(backbone: Backbone, settings: Settings) -> tuple[int, ...]:
+    views = backbone.preprocessing.n_views
+    if views == 1 or settings.average_views:
+        return backbone.row_shape
+    return (views * math.prod(backbone.row_shape[:-1]), backbone.dim)
 
 
 class _Blocks(Dataset):
@@ -239,11 +296,15 @@ def _finished(files: SplitFiles, job: dict[str, Any], settings: Settings) -> Ext
             "overwrite=true replaces it."
         )
     shutil.rmtree(files.unfinished, ignore_errors=True)
-    skipped = []
-    if files.skipped.is_file():
-        with open(files.skipped, encoding="utf-8", newline="") as file:
-            skipped = [(name, reason) for name, reason in list(csv.reader(file))[1:]]
-    return Extraction(files, record["n_images"], skipped, 0, 0.0)
+    return Extraction(files, record["n_images"], _skipped(files), 0, 0.0)
+
+
+def _skipped(files: SplitFiles) -> list[tuple[str, str]]:
+    """Names and reasons of the pictures that gave no row."""
+    if not files.skipped.is_file():
+        return []
+    with open(files.skipped, encoding="utf-8", newline="") as file:
+        return [(name, reason) for name, reason in list(csv.reader(file))[1:]]
 
 
 def _write_beside(

@@ -14,9 +14,10 @@ from vse_exp.errors import UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
 from vse_exp.images.encoding import backbone_of
-from vse_exp.images.extraction import Extraction, Settings, extract_features
+from vse_exp.images.extraction import Extraction, Settings, extract_features, extract_share
 from vse_exp.images.sources import open_pictures
 from vse_exp.progress import progress
+from vse_exp.sharding import Shard
 from vse_exp.split_files import SplitFiles
 
 
@@ -96,8 +97,17 @@ def _extract(
         left = drop_captions(files, {name for name, _ in skipped})
         print(f"{files.captions}: {left} captions are left")
 
+    shard = Shard.of(config["shard"])
     with progress(output.name, "images") as update:
-        result = extract_features(pictures, backbone, output, settings, update, device, accept)
+        if shard is None:
+            result = extract_features(pictures, backbone, output, settings, update, device, accept)
+        else:
+            result = extract_share(
+                pictures, backbone, output, settings, shard, update, device, accept
+            )
+    if result is None:
+        print(f"{output}: share {shard} is done; the last to end puts them together")
+        return Extraction(files, 0, [], 0, 0.0)
     speed = "" if result.made == 0 else f", {result.made / max(result.seconds, 1e-9):.1f} images/s"
     state = "complete already" if result.made == 0 else f"{backbone.name}, {backbone.dim}-d"
     print(f"{output}: {result.n_images} rows ({state}{speed})")

@@ -1,0 +1,60 @@
+"""Shares of a job: together they are the whole, whatever their number, and to the byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from conftest import random_captions, random_features
+from small_models import small_model
+from vse_exp.errors import UserError
+from vse_exp.evaluation.embed import embed_files
+from vse_exp.sharding import Shard, spelled_out
+from vse_exp.text.vocabulary import Vocabulary
+
+
+@given(some.integers(0, 50), some.integers(1, 12))
+def test_each_block_is_in_one_share(blocks, count):
+    shares = [Shard(number, count).share(blocks) for number in range(count)]
+    assert [block for share in shares for block in share] == list(range(blocks))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_how_shares_are_written():
+    assert Shard.of("3/8") == (3, 8)
+    assert Shard.of(None) is None
+    with pytest.raises(UserError, match="the last is 7/8"):
+        Shard.of("8/8")
+    assert spelled_out("shards=3") == "shard=0/3,1/3,2/3"
+    assert spelled_out("split=3") == "split=3"
+    with pytest.raises(UserError, match="whole number"):
+        spelled_out("shards=0")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of all files that are left, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("what", ["captions", "features"])
+def test_embedded_shares_are_the_bytes_of_one_run(what, tmp_path):
+    model = small_model(Vocabulary.build(random_captions(25)))
+    (tmp_path / "captions.txt").write_text("\n".join(random_captions(25)) + "\n")
+    for number, rows in enumerate((9, 3, 13)):
+        np.save(tmp_path / f"{number}.npy", random_features(rows, 12, number))
+    (tmp_path / "features.txt").write_text("0.npy\n1.npy\n2.npy\n")
+    for name in ("one", "many"):
+        keys = {
+            "captions": None, "features": None, what: str(tmp_path / f"{what}.txt"), "block": 4,
+            "batch_size": 3, "normalize_features": True, "allow_feature_mismatch": False,
+            "output": str(tmp_path / name / "v.npy"),
+        }  # fmt: skip
+        shares = [None] if name == "one" else [Shard(number, 4) for number in (2, 0, 0, 3, 1)]
+        done = [embed_files(model, keys, shard) for shard in shares]
+        assert done == [None] * (len(shares) - 1) + [25]
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert np.load(tmp_path / "one" / "v.npy").shape == (25, model.dim)

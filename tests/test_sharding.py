@@ -25,7 +25,7 @@ def test_each_block_is_in_one_share(blocks, count):
 
 
 def test_how_shares_are_written():
-    assert Shard.of("3/8") == (3, 8)
+    assert Shard.of("3/8") == Shard(3, 8)
     assert Shard.of(None) is None
     with pytest.raises(UserError, match="the last is 7/8"):
         Shard.of("8/8")

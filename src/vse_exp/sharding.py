@@ -8,8 +8,9 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -19,7 +20,8 @@ from vse_exp.errors import UserError
 COPIED_ROWS = 1 << 14
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """The share `number`, from 0, of `count`."""
 
     number: int

@@ -67,7 +67,7 @@ def test_a_folder_holds_what_memory_holds(model: VSE, tmp_path: Path) -> None:
 def test_blocks_do_not_change_a_gallery(model: VSE, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build_gallery(model, images=FEATURES, captions=CAPTIONS)
     monkeypatch.setattr(building, "BLOCK_CAPTIONS", 7)
-    monkeypatch.setattr(building, "BLOCK_IMAGES", 3)
+    monkeypatch.setattr(VSE, "features_at_once", 3)
     bad = FEATURES.copy()
     bad[7, 2] = np.inf
     with pytest.raises(UserError, match="row 7 "):

@@ -13,6 +13,7 @@ from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_checkpoint
 from vse_exp.models.dual import DualEncoder
 from vse_exp.models.ensemble import Ensemble
+from vse_exp.models.others import load_other, prefix_of
 from vse_exp.models.vse import VSE
 
 
@@ -22,8 +23,9 @@ def load_model(
     trust: Sequence[str] = (),
 ) -> DualEncoder:
     """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`), the original's
-    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it; of
-    a list of these their ensemble.
+    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it; one
+    of another program by its prefix, `openclip:…`, `hf:…`, `st:…` or `python:package.module:name`;
+    of a list of these their ensemble.
 
     `device` may be `auto`: a GPU where there is one. Nothing is imported, read or downloaded since
     the file says so; the classes of a model that is made of others' parts are built where their
@@ -32,8 +34,13 @@ def load_model(
     if not isinstance(source, str | os.PathLike):
         models = [load_model(one, device, trust) for one in source]
         return Ensemble(models) if len(models) > 1 else models[0]
-    model = load_file(source, device, trust)
-    model.name = Path(source).name
+    text, device = str(source), find_device(device)
+    prefix = None if Path(source).exists() else prefix_of(text)
+    if prefix is None:
+        model = load_file(source, device, trust)
+    else:
+        model = load_other(text, prefix).to(device)
+    model.name = text if prefix else Path(source).name
     return model
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from vse_exp.data.layouts import Split
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation
 from vse_exp.parts import Part
 
 
@@ -38,14 +38,14 @@ class Layout(Part):
     """
 
     def split(
-        self, name: str, preprocessing: Preprocessing | None, normalize: bool = False
+        self, name: str, preprocessing: Preparation | None, normalize: bool = False
     ) -> Split | None:
         """A split read whole: pictures cut by `preprocessing`, or features, of unit norm with
         `normalize`. None: it lies in files, as the other keys of `data` say."""
         raise NotImplementedError
 
     def pools(
-        self, preprocessing: Preprocessing | None, normalize: bool = False, seed: int = 0
+        self, preprocessing: Preparation | None, normalize: bool = False, seed: int = 0
     ) -> Pools | None:
         """The training pairs in pools drawn by `seed`. None: they are those of `split("train")`."""
         return None

@@ -25,7 +25,7 @@ from vse_exp.images.features import (
     row_chunks,
 )
 from vse_exp.images.pictures import PictureRows
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation
 from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import Images
 from vse_exp.images.sources import Pictures, open_pictures
@@ -107,7 +107,7 @@ def load_split(
 
 
 def load_picture_split(
-    files: SplitFiles, split: str, pictures: str, preprocessing: Preprocessing
+    files: SplitFiles, split: str, pictures: str, preprocessing: Preparation
 ) -> Split:
     """Read captions and names of one split, and its pictures from a folder, archive or `scenes`.
 

@@ -31,7 +31,7 @@ from vse_exp.split_files import SplitFiles
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 if TYPE_CHECKING:
-    from vse_exp.images.preprocessing import Preprocessing
+    from vse_exp.images.preprocessing import Preparation
 
 log = logging.getLogger(__name__)
 
@@ -333,7 +333,7 @@ def split_fingerprint(config: Mapping[str, Any], split: str) -> dict[str, Any]:
 
 
 def load_split_from_config(
-    config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None = None
+    config: Mapping[str, Any], split: str, preprocessing: Preparation | None = None
 ) -> Split:
     """Read the split that the `data` group of a config describes (`find_split_files`).
 
@@ -348,9 +348,7 @@ def load_split_from_config(
     return in_languages(found, wanted) if wanted else found
 
 
-def _load_split(
-    config: Mapping[str, Any], split: str, preprocessing: Preprocessing | None
-) -> Split:
+def _load_split(config: Mapping[str, Any], split: str, preprocessing: Preparation | None) -> Split:
     layout, normalize = find_layout(config), bool(config.get("normalize_features", False))
     if layout is not None and (found := layout.split(split, preprocessing, normalize)) is not None:
         return found

@@ -17,9 +17,9 @@ from vse_exp.errors import UserError
 from vse_exp.images.augmentation import Augmentation
 from vse_exp.images.decoding import MAX_PIXELS, Picture, UnreadableImage, decode_image, open_picture
 from vse_exp.images.features import ImageFeatures
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation, Preprocessing
 from vse_exp.images.rows import Images
-from vse_exp.images.sources import Pictures
+from vse_exp.images.sources import JoinedPictures, Pictures
 
 CACHE_BYTES = 1 << 30
 """A split whose pictures take no more is decoded once and kept in memory."""
@@ -27,15 +27,15 @@ CACHE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class PictureRows(Images):
-    """Pictures by row, uint8 (n, 3, crop, crop).
+    """Pictures by row, as `preprocessing` prepares them: uint8 (n, 3, crop, crop) where it is ours.
 
-    `preprocessing` says how pictures are resized and cut; the backbone normalises them. Without
+    It says how pictures are resized and cut; the backbone normalises them. Without
     `augmentation` rows are what evaluation sees, the middle. With it they vary by `seed` and the
     rows asked for together, and by nothing else: neither workers nor an interruption change them.
     """
 
     pictures: Pictures
-    preprocessing: Preprocessing
+    preprocessing: Preparation
     augmentation: Augmentation | None = None
     seed: int = 0
     max_pixels: int = MAX_PIXELS
@@ -47,24 +47,33 @@ class PictureRows(Images):
 
     @classmethod
     def open(
-        cls, pictures: Pictures, preprocessing: Preprocessing, cache_bytes: int = CACHE_BYTES
+        cls, pictures: Pictures, preprocessing: Preparation, cache_bytes: int = CACHE_BYTES
     ) -> PictureRows:
-        """The pictures of a source, which are decoded now and kept if they fit `cache_bytes`.
+        """The pictures of a source, which are decoded now and kept if they are squares that fit
+        `cache_bytes`.
 
         UserError for those that are unreadable then.
         """
-        if preprocessing.n_views > 1:
+        rows = cls(pictures, preprocessing)
+        if not preprocessing.squares:
+            return rows
+        if rows.cut.n_views > 1:
             raise UserError(
                 "view=ten_crop and mirror=true are for extraction: train with view=crop or "
                 "view=squash."
             )
-        rows = cls(pictures, preprocessing)
         return rows.load() if np.prod((len(rows), 3, rows.side, rows.side)) <= cache_bytes else rows
 
     def training(self, augmentation: Augmentation, seed: int) -> PictureRows:
-        """The same pictures (and memory) as training sees them."""
+        """The same pictures (and memory) as training sees them, cut as squares."""
         augmentation.check()
         return replace(self, augmentation=augmentation, seed=seed)
+
+    def followed_by(self, others: Sequence[Images]) -> Images:
+        if self.preprocessing.squares:
+            return super().followed_by(others)
+        sources = [one.pictures for one in (self, *others) if isinstance(one, PictureRows)]
+        return replace(self, pictures=JoinedPictures(sources))
 
     def load(self) -> PictureRows:
         """The same with all pictures decoded and kept."""
@@ -79,26 +88,35 @@ class PictureRows(Images):
         return replace(self, kept=torch.from_numpy(kept))
 
     @property
+    def cut(self) -> Preprocessing:
+        """The preprocessing, where it is of squares."""
+        assert isinstance(self.preprocessing, Preprocessing)
+        return self.preprocessing
+
+    @property
     def side(self) -> int:
         """Side of the squares that are kept: before the crop, whose place may vary."""
-        resize, crop = self.preprocessing.resize, self.preprocessing.crop
-        if self.preprocessing.view == "squash":
+        resize, crop = self.cut.resize, self.cut.crop
+        if self.cut.view == "squash":
             return crop
         # by steps of 4, so that the middle of the middle is rounded as the middle itself
         return crop + (resize - crop) // 4 * 4
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.pictures.names), 3, self.preprocessing.crop, self.preprocessing.crop)
+        return (len(self.pictures.names), *self.preprocessing.shape)
 
-    def rows(self, indices: np.ndarray | slice) -> Tensor:
-        """The given pictures, uint8 (B, 3, crop, crop)."""
+    def rows(self, indices: np.ndarray | slice) -> Any:
+        """The given pictures as `preprocessing` prepares them."""
         chosen = np.arange(len(self))[indices]
+        if not self.preprocessing.squares:
+            with ThreadPoolExecutor() as threads:  # Pillow decodes without holding Python's lock
+                return self.preprocessing.prepare(list(threads.map(self._open, chosen)))
         if self.kept is not None:
             squares = self.kept[torch.from_numpy(chosen)]
         else:
             squares = torch.stack([self._decode(int(row)) for row in chosen])
-        crop = self.preprocessing.crop
+        crop = self.cut.crop
         if self.augmentation is None:
             start = (self.side - crop) // 2
             return squares[..., start : start + crop, start : start + crop].contiguous()
@@ -115,24 +133,25 @@ class PictureRows(Images):
 
     def _decode(self, row: int) -> Tensor:
         """One picture as a square of `side`."""
-        square = replace(self.preprocessing, crop=self.side)
+        return replace(self.cut, crop=self.side).views_of(self._open(row))[0]
+
+    def _open(self, row: int) -> Image.Image:
         try:
-            image = decode_image(self.pictures.read(row), self.max_pixels)
+            return decode_image(self.pictures.read(row), self.max_pixels)
         except UnreadableImage as error:
             raise UserError(
                 f"Cannot read the picture {self.pictures.names[row]} ({error}): take it out with "
                 "`python -m vse_exp.prepare exclude=FILE`."
             ) from error
-        return square.views_of(image)[0]
 
 
 class GivenPictures(Images):
     """Open pictures, paths or contents of files, read when they are asked for."""
 
-    preprocessing: Preprocessing
+    preprocessing: Preparation
     block_rows = 64
 
-    def __init__(self, pictures: Sequence[Picture], preprocessing: Preprocessing) -> None:
+    def __init__(self, pictures: Sequence[Picture], preprocessing: Preparation) -> None:
         if isinstance(pictures, (str, bytes, Image.Image)):
             raise UserError("encode_images takes a list of pictures: put the picture in a list.")
         self.pictures = list(pictures)
@@ -140,15 +159,14 @@ class GivenPictures(Images):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.pictures), 3, self.preprocessing.crop, self.preprocessing.crop)
+        return (len(self.pictures), *self.preprocessing.shape)
 
-    def rows(self, indices: np.ndarray | slice) -> Tensor:
+    def rows(self, indices: np.ndarray | slice) -> Any:
         chosen = np.arange(len(self))[indices]
-        views = [self.preprocessing.views_of(open_picture(self.pictures[row])) for row in chosen]
-        return torch.cat(views)
+        return self.preprocessing.prepare([open_picture(self.pictures[row]) for row in chosen])
 
 
-def given_images(images: Any, preprocessing: Preprocessing | None) -> Images:
+def given_images(images: Any, preprocessing: Preparation | None) -> Images:
     """What a caller hands in as Images: these, an array or tensor of rows, or, for a model with
     `preprocessing`, a list of pictures."""
     if isinstance(images, Images):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,24 @@ VIEWS = ("crop", "ten_crop", "squash")
 _LONGEST = 16
 """Pictures more than so many times as long as wide are cut to that first, about their middle:
 a 1x10000 strip would be resized to millions of pixels."""
+
+
+class Preparation(Protocol):
+    """How a model has pictures made into what it takes. It travels to worker processes."""
+
+    @property
+    def squares(self) -> bool:
+        """Whether it is a Preprocessing, whose squares can be kept and varied."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of a row, as far as it is always the same."""
+        ...
+
+    def prepare(self, pictures: Sequence[Image.Image]) -> Any:
+        """A batch of RGB pictures for the model: a tensor (B, …), or what else has a `to`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,8 @@ class Preprocessing:
     `squash`: the whole picture squeezed into the square."""
     mirror: bool = False
     """Each view also mirrored, left for right; these come behind the others."""
+
+    squares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.view == "frame":  # its name in records and commands of before
@@ -115,6 +135,14 @@ class Preprocessing:
     def mirrored(self, number: int) -> bool:
         """Whether view `number`, 0-based, is a mirrored one."""
         return number >= self.n_views / 2 and self.n_views > 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (3, self.crop, self.crop)
+
+    def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Pictures uint8 (B, 3, crop, crop)."""
+        return torch.cat([self.views_of(picture) for picture in pictures])
 
     def views_of(self, image: Image.Image) -> Tensor:
         """The views of an RGB picture, uint8 (views, 3, crop, crop)."""

@@ -41,6 +41,10 @@ class Images(ABC):
         for start in range(0, len(self), self.block_rows):
             yield self.rows(slice(start, start + self.block_rows))
 
+    def followed_by(self, others: Sequence[Images]) -> Images:
+        """These images and those of others, one after the other."""
+        return JoinedImages([self, *others])
+
     def training(self, augmentation: Augmentation, seed: int) -> Images:
         """The same images as training sees them."""
         return self

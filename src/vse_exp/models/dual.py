@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vse_exp.errors import UserError
 from vse_exp.images.pictures import given_images
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation
 from vse_exp.images.provenance import require_compatible
 from vse_exp.images.rows import Images, require_finite
 from vse_exp.images.weights import weights_hash
@@ -39,7 +39,7 @@ class DualEncoder(nn.Module):
     """An encoder of sentences and one of images into a common space of `dim` values.
 
     A model of one's own gives `dim`, `similarity`, and either `tokenize`, `embed_captions` and
-    `embed_images`, which are called batch by batch, or `encode_sentences` and `encode_images`
+    `embed_images`, which are called batch by batch, or `encode_sentences` and `image_blocks`
     themselves.
     """
 
@@ -54,7 +54,7 @@ class DualEncoder(nn.Module):
     captions_at_once, features_at_once, pictures_at_once = 1024, 4096, 64
 
     @property
-    def preprocessing(self) -> Preprocessing | None:
+    def preprocessing(self) -> Preparation | None:
         """How pictures are resized and cut for a model that takes them; None: it takes features."""
         return None
 
@@ -114,22 +114,37 @@ class DualEncoder(nn.Module):
         model, for pictures that cannot be read, and for NaN or Inf with the row.
         """
         images = given_images(images, self.preprocessing)
+        result, done = np.empty((len(images), self.dim), dtype=np.float32), 0
+        for rows in self.image_blocks(images, batch_size, verbose):
+            result[done : done + len(rows)] = rows
+            done += len(rows)
+        return result
+
+    @torch.inference_mode()
+    def image_blocks(
+        self, images: Images, batch_size: int | None = None, verbose: bool = False
+    ) -> Iterator[np.ndarray]:
+        """The rows of `encode_images`, block by block."""
         self.check_images(images)
-        count = len(images)
-        size = batch_size or (
-            self.pictures_at_once if self.takes_pictures else self.features_at_once
-        )
-        result = np.empty((count, self.dim), dtype=np.float32)
+        size = batch_size or self.images_at_once
         with self.evaluating():
-            for start in track(range(0, count, size), "encoding images", verbose):
+            for start in track(range(0, len(images), size), "encoding images", verbose):
                 block = images.rows(slice(start, start + size)).to(self.device)
                 rows = self.embed_images(block).float().cpu()
                 require_finite(rows, "Image features", start)
-                result[start : start + size] = rows.numpy()
-        return result
+                yield rows.numpy()
+
+    @torch.inference_mode()
+    def measured_dim(self) -> int:
+        """Size of the rows, of a caption that is embedded."""
+        with self.evaluating():
+            return self.embed_captions(*self.tokenize(["a"]).batch(np.zeros(1, int))).shape[1]
 
     def check_images(self, images: Images) -> None:
         """UserError for images of another size or kind than the model takes."""
+        if images.preprocessing != self.preprocessing:
+            wanted = "pictures: give a list of them" if self.takes_pictures else "image features"
+            raise UserError(f"{self.name or self.kind} takes {wanted}.")
 
     def check_features(
         self, record: dict[str, Any] | None, allow: bool, key: str = "allow_feature_mismatch"
@@ -146,6 +161,10 @@ class DualEncoder(nn.Module):
         """Name, kind and size, for people."""
         size = sum(weights.numel() for weights in self.parameters())
         return f"{self.name} ({self.kind}, {size / 1e6:.1f} million parameters)"
+
+    @property
+    def images_at_once(self) -> int:
+        return self.pictures_at_once if self.takes_pictures else self.features_at_once
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from torch import nn
 
 from vse_exp.errors import UserError
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation
+from vse_exp.images.rows import Images
 from vse_exp.models.dual import DualEncoder
 from vse_exp.parts import part_spec
 
@@ -44,7 +45,7 @@ class Ensemble(DualEncoder):
         return list(self.models)  # type: ignore[arg-type]  # nn.ModuleList does not say of what
 
     @property
-    def preprocessing(self) -> Preprocessing | None:
+    def preprocessing(self) -> Preparation | None:
         return self.members[0].preprocessing
 
     def remember(self, captions: Sequence[str], cache: Path) -> None:
@@ -54,15 +55,15 @@ class Ensemble(DualEncoder):
     def encode_sentences(
         self, captions: Sequence[str], batch_size: int | None = None, verbose: bool = False
     ) -> np.ndarray:
-        return self._joined(lambda model: model.encode_sentences(captions, batch_size, verbose))
+        each = (model.encode_sentences(captions, batch_size, verbose) for model in self.members)
+        return concatenate(list(each))
 
-    def encode_images(
-        self, images: Any, batch_size: int | None = None, verbose: bool = False
-    ) -> np.ndarray:
-        return self._joined(lambda model: model.encode_images(images, batch_size, verbose))
-
-    def _joined(self, rows: Callable[[DualEncoder], np.ndarray]) -> np.ndarray:
-        return concatenate([rows(model) for model in self.members])
+    def image_blocks(
+        self, images: Images, batch_size: int | None = None, verbose: bool = False
+    ) -> Iterator[np.ndarray]:
+        size = batch_size or self.images_at_once
+        each = (model.image_blocks(images, size, verbose) for model in self.members)
+        yield from map(concatenate, zip(*each, strict=True))
 
     def check_features(
         self, record: dict[str, Any] | None, allow: bool, key: str = "allow_feature_mismatch"

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, new_folder, write_json, write_rows, write_text
 from vse_exp.images.pictures import given_images
-from vse_exp.images.rows import Images, require_finite
 from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import track
 from vse_exp.retrieval.ann import AnnIndex, AnnOptions
@@ -29,8 +27,6 @@ from vse_exp.retrieval.gallery import (
 )
 
 BLOCK_CAPTIONS = 1 << 16
-BLOCK_IMAGES = 1 << 14
-BLOCK_PICTURES = 1 << 8
 
 
 def build_gallery(
@@ -84,9 +80,7 @@ def build_gallery(
     def embed(folder: Path | None) -> Gallery:
         found: dict[Kind, Items] = {}
         if rows is not None:
-            size = BLOCK_PICTURES if model.takes_pictures else BLOCK_IMAGES
-            parts = track(_parts(len(rows), size), "embedding images", verbose)
-            blocks = (model.encode_images(_finite(rows, part)) for part in parts)
+            blocks = model.image_blocks(rows, verbose=verbose)
             found["images"] = Items(called, stored(folder, "images", len(rows), blocks))
         if captions is not None:
             names = [" ".join(caption.splitlines()) for caption in captions]
@@ -119,13 +113,6 @@ def _checked_names(names: Sequence[str] | None, count: int) -> list[str]:
         if "\n" in name:
             raise UserError(f"The image name in row {row} holds a line break: rename that file.")
     return list(names)
-
-
-def _finite(images: Images, part: slice) -> Tensor:
-    """Some rows of features; UserError names the first that is not finite."""
-    rows = images.rows(part)
-    require_finite(rows, "Image features", part.start)
-    return rows
 
 
 def _parts(count: int, step: int) -> list[slice]:

@@ -17,7 +17,7 @@ from vse_exp.files import read_lines
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.pictures import PictureRows
 from vse_exp.images.provenance import feature_record, read_record, require_compatible
-from vse_exp.images.rows import Images, JoinedImages
+from vse_exp.images.rows import Images
 from vse_exp.images.sources import open_pictures
 from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.ann import AnnOptions
@@ -96,10 +96,10 @@ def _joined(data: str, name: str, splits: list[Split]) -> Collection:
     begins = np.cumsum([0, *(len(split.image_features) for split in splits)])
     names = [split.image_names for split in splits if split.image_names is not None]
     places = [place for place in dict.fromkeys(split.pictures for split in splits) if place]
-    images = first.image_features
+    rest = [split.image_features for split in others]
     return Collection(
         f"{data} {name}",
-        JoinedImages([split.image_features for split in splits]) if others else images,
+        first.image_features.followed_by(rest) if rest else first.image_features,
         [name for each in names for name in each] if len(names) == len(splits) else None,
         [caption for split in splits for caption in split.captions],
         np.concatenate([s.caption_image + start for s, start in zip(splits, begins, strict=False)]),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from vse_exp.errors import UserError
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
@@ -46,11 +44,7 @@ class SubwordVocabulary(Vocabulary):
 
     def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
         """Ids of all captions, with the pieces that mark their ends."""
-        encoded = [each.ids for each in self._encoder.encode_batch(list(captions))]
-        offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-        np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
-        tokens = np.fromiter((i for ids in encoded for i in ids), np.int64, int(offsets[-1]))
-        return TokenizedCaptions(tokens, offsets)
+        return TokenizedCaptions.of([one.ids for one in self._encoder.encode_batch(list(captions))])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for a checkpoint."""

@@ -29,6 +29,14 @@ class TokenizedCaptions:
     tokens: np.ndarray
     offsets: np.ndarray
 
+    @classmethod
+    def of(cls, ids: Sequence[Sequence[int]]) -> TokenizedCaptions:
+        """From the ids of each caption."""
+        offsets = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum([len(one) for one in ids], out=offsets[1:])
+        tokens = np.fromiter((i for one in ids for i in one), np.int64, int(offsets[-1]))
+        return cls(tokens, offsets)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

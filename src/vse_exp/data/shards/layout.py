@@ -18,7 +18,7 @@ from vse_exp.data.shards.places import expand
 from vse_exp.errors import UserError
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.pictures import PictureRows
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation
 from vse_exp.images.rows import Images
 from vse_exp.schema import Size, Text
 from vse_exp.split_files import SplitFiles
@@ -46,14 +46,14 @@ class Shards(Layout):
         self.block, self.pool, self.sample_size = block, pool, sample
 
     def split(
-        self, name: str, preprocessing: Preprocessing | None, normalize: bool = False
+        self, name: str, preprocessing: Preparation | None, normalize: bool = False
     ) -> Split | None:
         if self.places.get(name) is None:
             return None
         return self._reader(preprocessing, normalize).read(name, self.blocks(name))
 
     def pools(
-        self, preprocessing: Preprocessing | None, normalize: bool = False, seed: int = 0
+        self, preprocessing: Preparation | None, normalize: bool = False, seed: int = 0
     ) -> Pools:
         blocks = self.blocks("train")
         return ShardPools(
@@ -74,7 +74,7 @@ class Shards(Layout):
         assert places is not None
         return find_blocks(expand(places, name), self.block, cache_folder())
 
-    def _reader(self, preprocessing: Preprocessing | None, normalize: bool) -> BlockReader:
+    def _reader(self, preprocessing: Preparation | None, normalize: bool) -> BlockReader:
         return BlockReader(self.image, self.caption, preprocessing, normalize)
 
 
@@ -84,7 +84,7 @@ class BlockReader:
 
     image: str | None
     caption: str | None
-    preprocessing: Preprocessing | None
+    preprocessing: Preparation | None
     normalize: bool
 
     def read(self, name: str, blocks: Iterable[Block]) -> Split:

@@ -1,0 +1,117 @@
+"""`hf:NAME_OR_FOLDER`: dual encoders of transformers (CLIP, SigLIP, SigLIP 2, ALIGN, …)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vse_exp.errors import UserError
+from vse_exp.models.dual import DualEncoder
+from vse_exp.models.others import loading, needs
+from vse_exp.similarity import Cosine
+from vse_exp.text.vocabulary import TokenizedCaptions, inside_mask
+
+
+class Tokens:
+    """Captions as a tokenizer of transformers cuts them, off after `max_length` pieces.
+
+    With `fill` all are filled to that length, as SigLIP was trained: its text tower looks at the
+    filling too.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int, fill: bool) -> None:
+        self.tokenizer, self.max_length, self.fill = tokenizer, max_length, fill
+
+    def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
+        """Ids of all captions, with those that mark their ends."""
+        found = self.tokenizer(
+            list(captions),
+            truncation=True,
+            max_length=self.max_length,
+            padding="max_length" if self.fill else False,
+        )
+        return TokenizedCaptions.of(found["input_ids"])
+
+
+class Pictures:
+    """Pictures as an image processor of transformers makes them: what the image tower takes."""
+
+    squares, shape = False, ()
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+
+    def prepare(self, pictures: Sequence[Image]) -> Any:
+        return self.processor(images=list(pictures), return_tensors="pt")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pictures) and repr(other.processor) == repr(self.processor)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.processor))
+
+
+class HuggingFace(DualEncoder):
+    """A model of transformers that has `get_text_features` and `get_image_features`."""
+
+    captions_at_once = 256
+
+    def __init__(self, model: Any, tokens: Tokens, pictures: Pictures) -> None:
+        super().__init__()
+        self.model, self.tokens, self.pictures = model, tokens, pictures
+        self.similarity = Cosine()
+        scale = getattr(model, "logit_scale", None)
+        self.logit_scale = None if scale is None else float(scale.detach().exp())
+        self.dim = self.measured_dim()
+
+    @property
+    def preprocessing(self) -> Pictures:
+        return self.pictures
+
+    @property
+    def kind(self) -> str:
+        return type(self.model).__name__
+
+    def tokenize(self, captions: Sequence[str]) -> TokenizedCaptions:
+        return self.tokens.encode(captions)
+
+    def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        mask = None if lengths is None else inside_mask(tokens, lengths).long()
+        return _unit(self.model.get_text_features(input_ids=tokens, attention_mask=mask))
+
+    def embed_images(self, images: Any) -> Tensor:
+        return _unit(self.model.get_image_features(**images))
+
+
+def _unit(output: Any) -> Tensor:
+    """Unit rows of what transformers gives: the vectors, or since its version 5 an output that
+    has them."""
+    return normalize(getattr(output, "pooler_output", output), dim=-1)
+
+
+def load(name: str) -> DualEncoder:
+    """The model in a folder, or of that name on the Hugging Face hub."""
+    needs("transformers", "hf", "hf")
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+
+    place = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    with loading(f"hf:{name}"):
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        model = AutoModel.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
+        if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
+            raise UserError(
+                f"hf:{name} is a {type(model).__name__}, which does not embed both sentences and "
+                "images: give a CLIP, SigLIP, ALIGN or another dual encoder."
+            )
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        processor = AutoImageProcessor.from_pretrained(place, trust_remote_code=False)
+    longest = config.text_config.max_position_embeddings
+    fill = config.model_type.startswith("siglip")
+    tokens = Tokens(tokenizer, min(longest, tokenizer.model_max_length), fill)
+    return HuggingFace(model, tokens, Pictures(processor)).eval()

@@ -87,8 +87,8 @@ def test_prefix_words_come_first():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "3 dog run 狗 狗在 在 在跑 跑 t-shirt い いぬ ぬ"),
-        ({"language": None, "ngram": 1}, "3 dogs running 狗 在 跑 t-shirt い ぬ"),
+        ({"ngram": 2}, "3 dog run 狗 狗在 在 在跑 跑 t-shirt い いぬ ぬ"),
+        ({"language": None}, "3 dogs running 狗 在 跑 t-shirt い ぬ"),
         ({"ngram": 3}, "3 dog run 狗 狗在 狗在跑 在 在跑 跑 t-shirt い いぬ ぬ"),
     ],
 )
@@ -97,7 +97,7 @@ def test_words_of_several_scripts(options, words):
 
 
 def test_thai_by_letters():
-    assert Multilingual(ngram=1)("หมา dog") == ["ห", "ม", "า", "dog"]
+    assert Multilingual()("หมา dog") == ["ห", "ม", "า", "dog"]
 
 
 def test_pairs_of_neighbours_are_words_too():

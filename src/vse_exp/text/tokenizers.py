@@ -91,7 +91,7 @@ class Multilingual(Tokenizer):
     (Chinese, Japanese, Thai …) gives its characters and the runs of up to `ngram` of them, the rest
     stems of `language`, or words where that is None. UserError as for Stems."""
 
-    def __init__(self, *, language: str | None = "english", ngram: Size = 2) -> None:
+    def __init__(self, *, language: str | None = "english", ngram: Size = 1) -> None:
         self.ngram = ngram
         self._spaced = Words() if language is None else Stems(language=language)
 

@@ -30,7 +30,7 @@ class DemoKeys(ModelCommand):
     max_upload_megapixels: Annotated[float, Field(gt=0, le=10_000)]
 
 
-@verb("demo", DemoKeys)
+@verb("demo", DemoKeys, timed=False)
 def main(cfg: DictConfig) -> None:
     from vse_exp.pages.demo import open_demo
     from vse_exp.pages.serving import LOCAL, listen, serve

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 LINE_SECONDS = 30.0
 """Time between lines where the output is no terminal."""
 
 Step = TypeVar("Step")
+_silent = ContextVar("silent", default=False)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No output to standard output and no progress while what is inside runs."""
+    before = _silent.set(True)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        _silent.reset(before)
+
+
+def spoken(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def track(steps: Sequence[Step], task: str, shown: bool = True) -> Iterator[Step]:
     """The steps one by one, with progress where `shown`."""
-    if not shown:
+    if not shown or _silent.get():
         yield from steps
         return
     with progress(task, "steps") as update:
@@ -31,6 +52,9 @@ def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
     What the first call says was done before does not count for the speed.
     """
+    if _silent.get():
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft

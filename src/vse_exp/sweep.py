@@ -23,6 +23,7 @@ class Sweep(Keys):
     runs_dir: Text
     seed: Seed
     prune_after: Count | None
+    quiet: bool
 
 
 @verb("sweep", Sweep)

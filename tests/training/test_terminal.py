@@ -8,10 +8,10 @@ import shlex
 
 from test_cli import SHORT, call
 from vse_exp.compat.loading import load_model
+from vse_exp.progress import spoken
 from vse_exp.runs.board import Board
 from vse_exp.runs.folder import RunFolder
 from vse_exp.train import main as train_main
-from vse_exp.training.terminal import spoken
 
 
 def test_what_is_trained_and_what_came_of_it(tiny, tmp_path, monkeypatch, capfd):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -15,17 +16,21 @@ from hydra import version as hydra_version
 from hydra._internal import utils as hydra_cli
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vse_exp.cli.composing import Asked, checked_config, config_dir
 from vse_exp.cli.help import help_text
-from vse_exp.cli.mistakes import mistakes_told, show_log
+from vse_exp.cli.mistakes import mistakes_told, only_warnings, show_log
 from vse_exp.cli.refusals import explained
 from vse_exp.errors import UserError
+from vse_exp.progress import silence, spoken
 from vse_exp.schema import Keys
 
 Task = Callable[[DictConfig], object]
 Main = Callable[..., None]
+WORTH_TELLING = 2.0
+"""Seconds from which on a command says how long it took."""
 
 
 def verb(
@@ -34,12 +39,14 @@ def verb(
     positions: Sequence[str] = (),
     read: Callable[[str], str] = str,
     around: Callable[[DictConfig, Callable[[], object]], object] | None = None,
+    timed: bool = True,
 ) -> Callable[[Task], Main]:
     """Turn `task(cfg)` into the command NAME over `conf/NAME.yaml`, whose keys `schema` types.
 
     The command takes its arguments, else those of the process. Those that are no `key=value` are
     the values of the keys `positions`; `read` may rewrite each before Hydra's grammar sees it.
     `around(cfg, job)` may run each job in its own way: `job` checks the config and does the task.
+    What took long is told with its time, on standard error, unless it is not `timed`.
     """
 
     def decorate(task: Task) -> Main:
@@ -51,7 +58,9 @@ def verb(
             show_log()
 
             def checked_task() -> object:
-                return task(checked_config(schema, cfg, HydraConfig.get().overrides.task))
+                chosen = HydraConfig.get()
+                config = checked_config(schema, cfg, chosen.overrides.task)
+                return _run_task(task, config, timed and chosen.mode != RunMode.MULTIRUN)
 
             with mistakes_told():
                 return around(cfg, checked_task) if around else checked_task()
@@ -68,6 +77,19 @@ def verb(
         return main
 
     return decorate
+
+
+def _run_task(task: Task, config: DictConfig, timed: bool) -> object:
+    started = time.monotonic()
+    if config.quiet:
+        with only_warnings(), silence():
+            return task(config)
+    found = task(config)
+    seconds = time.monotonic() - started
+    if timed and seconds >= WORTH_TELLING:
+        sys.stdout.flush()
+        print(f"Took {spoken(seconds)}.", file=sys.stderr)
+    return found
 
 
 def _run(name: str, schema: type[Keys], job: Task, arguments: list[str]) -> None:

@@ -28,6 +28,7 @@ class Command(Keys):
     """What every command has."""
 
     paths: Paths
+    quiet: bool
 
 
 class ModelCommand(Command):

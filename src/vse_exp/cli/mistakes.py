@@ -74,6 +74,20 @@ class _StandardError(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
+@contextmanager
+def only_warnings() -> Iterator[None]:
+    """Less is shown of the program's own log; files of runs get the whole of it."""
+    shown = logging.getLogger("vse_exp").handlers[:]
+    levels = [handler.level for handler in shown]
+    for handler in shown:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in zip(shown, levels, strict=True):
+            handler.setLevel(level)
+
+
 def show_log() -> None:
     """The program's own log, from INFO on, plain on standard error."""
     logger = logging.getLogger("vse_exp")

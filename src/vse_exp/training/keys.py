@@ -40,6 +40,7 @@ class RunPaths(Paths):
 
 
 class Train(Keys):
+    quiet: bool
     seed: Seed
     max_epochs: Size
     lrate: Positive

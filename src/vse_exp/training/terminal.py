@@ -16,7 +16,7 @@ from torch import nn
 
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.evaluation.tables import print_results
-from vse_exp.progress import LINE_SECONDS
+from vse_exp.progress import LINE_SECONDS, spoken
 from vse_exp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -182,13 +182,6 @@ def _updates(trainer: Trainer) -> int | None:
 def _epoch(trainer: Trainer) -> str:
     epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
     return f"epoch {trainer.current_epoch + 1}{epochs}"
-
-
-def spoken(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def tell_end(results: Mapping[str, Any], run_dir: str, data: str, overrides: Sequence[str]) -> None:

@@ -53,6 +53,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         build_node(one) for one in cfg.callbacks.values() if one is not None
     ]
     progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
+    progress = progress and not cfg.quiet
     if not _any(callbacks, ProgressBar):
         callbacks.insert(0, TrainingProgress(progress))
     # `last` at the end, so that what they save holds the state of all others

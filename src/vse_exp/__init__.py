@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vse_exp.models.checkpoint import save_model
     from vse_exp.models.dual import DualEncoder
     from vse_exp.models.vse import VSE
+    from vse_exp.pages.showing import show
     from vse_exp.retrieval.build import build_gallery
     from vse_exp.retrieval.captioning import retrieve_captions, retrieve_images
     from vse_exp.retrieval.gallery import open_gallery
@@ -40,6 +41,7 @@ _PUBLIC = {
     "retrieve_captions": "vse_exp.retrieval.captioning",
     "retrieve_images": "vse_exp.retrieval.captioning",
     "save_model": "vse_exp.models.checkpoint",
+    "show": "vse_exp.pages.showing",
     "t2i": "vse_exp.evaluation.directions",
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "retrieve_captions",
     "retrieve_images",
     "save_model",
+    "show",
     "t2i",
 ]
 

@@ -192,3 +192,37 @@ def test_languages_are_written_beside_the_captions(tmp_path):
     source.write_text("".join(f"{n}.jpg#{k}\tdog\n" for n in range(9) for k in range(2)))
     run(*keys, "name=cn", "overwrite=true")
     assert not (tmp_path / "cn" / "cn_dev_languages.txt").exists()
+
+
+def test_a_data_set_of_a_hub(photos, tmp_path, monkeypatch):
+    """A folder of Parquet files with pictures inside, to features: splits by the files' names, a
+    row a caption, and a path that would lead out of the folder."""
+    pytest.importorskip("datasets", reason="needs the extra `hub`")
+    from pyarrow import table
+    from pyarrow.parquet import write_table
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    files = sorted((photos / "Flicker8k_Dataset").glob("*.png"))
+    for split, chosen in (("train", files[:5]), ("validation", files[5:6]), ("test", files[6:])):
+        rows = [(f"../{file.name}", file.read_bytes(), i) for file in chosen for i in range(2)]
+        write_table(
+            table({
+                "image": [{"path": path, "bytes": content} for path, content, _ in rows],
+                "caption": [f"caption {i} of {path[3:]}" for path, _, i in rows],
+            }),
+            hub / f"{split}-00000-of-00001.parquet",
+        )  # fmt: skip
+    written = run(f"source='hub:{hub}'", f"output={tmp_path}/data", "name=mine")
+    counts = [(one.name, one.n_images, one.n_captions) for one in written]
+    assert counts == [("train", 5, 10), ("dev", 1, 2), ("test", 2, 4)]
+    kept = sorted((tmp_path / "data/mine/images").iterdir())
+    assert [file.read_bytes() for file in kept] == [file.read_bytes() for file in files]
+    assert (tmp_path / "data/mine/mine_dev_caps.txt").read_text().split("\n")[1] == (
+        "caption 1 of 5.png"
+    )
+    net = ["backbone=squeezenet1_1", "weights=random", "transform.size=32", "num_workers=0"]
+    run(f"images={tmp_path}/data/mine/images", f"output={tmp_path}/data/mine", *net, verb="extract")
+    split = load_split(SplitFiles.find(tmp_path / "data", "mine", "train"), "train")
+    assert len(split.image_features) == 5

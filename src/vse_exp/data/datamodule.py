@@ -125,9 +125,9 @@ class RetrievalDataModule(LightningDataModule):
         share = {"rank": self._rank, "world_size": self._world_size}
         if self.pools is not None:
             if self._train_loader is None:  # which goes on from epoch to epoch
-                self._train_loader = stream_loader(
-                    self.pools, Dealer(self.config, self.vocabulary, self.seed, **share), workers
-                )
+                deal = Dealer(self.config, self.vocabulary, self.seed, **share)
+                ids = self.tokenized("train")
+                self._train_loader = stream_loader(self.pools, deal, workers, ids)
         else:
             deal = Dealer(self.config, self.vocabulary, self.seed, **share)
             pairs, sampler = deal(self.split("train"), self.tokenized("train"))

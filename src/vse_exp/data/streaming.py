@@ -16,6 +16,7 @@ from vse_exp.data.layout import Pools
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import Dealer, PairBatch, loader_options
 from vse_exp.errors import UserError
+from vse_exp.text.vocabulary import TokenizedCaptions
 
 Position = tuple[int, int]
 """A pool and the next of its batches."""
@@ -152,15 +153,20 @@ class StreamLoader:
         self.step, self.turn = state["step"], state["turn"]
 
 
-def stream_loader(pools: Pools, deal: Dealer, num_workers: int) -> StreamLoader:
-    """The loader of an epoch of `steps_per_epoch` updates, else of about a pass over the data."""
+def stream_loader(
+    pools: Pools, deal: Dealer, num_workers: int, captions: TokenizedCaptions | None = None
+) -> StreamLoader:
+    """The loader of an epoch of `steps_per_epoch` updates, else of about a pass over the data.
+
+    `captions`: those of the sample as ids, where they are at hand.
+    """
     rank, world_size = deal.rank, deal.world_size
     if pools.count > 1:  # each process has pools of its own
         deal = replace(deal, rank=0, world_size=1)
     steps = deal.config.get("steps_per_epoch")
     if steps is None:
         sample = pools.sample()
-        _, sampler = deal(sample)
+        _, sampler = deal(sample, captions)
         steps = len(sampler)
         if pools.count > 1:
             drawn = sum(map(len, sampler)) * pools.n_images / len(sample.image_features)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vse_exp.data.annotations.flickr import find_split_lists, read_split_lists
+from vse_exp.data.annotations.hub import is_hub, read_hub
 from vse_exp.data.annotations.reading import find_annotations, read_annotations
 from vse_exp.data.annotations.records import Annotations, gather
 from vse_exp.data.annotations.splits import assign_fractions, assign_lists, leave_out_unassigned
@@ -59,17 +60,24 @@ def prepare_from_config(config: Mapping[str, Any]) -> Prepared:
     named is linked as `images` beside the captions, where all commands look for it.
     """
     given = config["source"] if isinstance(config["source"], list) else [config["source"]]
-    paths = find_annotations([Path(str(source)) for source in given])
-    read = [
-        read_annotations(path, config["format"], config["columns"], config["restval"])
-        for path in paths
-    ]
+    images = config["images"]
+    if is_hub(given[0]):
+        target = Path(config["output"]) / config["name"]
+        paths = [Path(given[0])]
+        read, own = read_hub(given[0], target, config["columns"])
+        images = images or str(own)
+    else:
+        paths = find_annotations([Path(str(source)) for source in given])
+        read = [
+            read_annotations(path, config["format"], config["columns"], config["restval"])
+            for path in paths
+        ]
     annotations = gather(read, config["language"])
     notes = {"malformed lines": [line for reading in read for line in reading.malformed]}
     if config["exclude"] is not None:
         notes["excluded pictures"] = _exclude(annotations, Path(config["exclude"]))
-    if config["images"] is not None:
-        notes["pictures not found"] = _only_found(annotations, config["images"])
+    if images is not None:
+        notes["pictures not found"] = _only_found(annotations, images)
     notes["pictures in no split"] = _assign_splits(annotations, config, paths[0].parent)
     if not len(annotations):
         raise UserError(f"{paths[0]} gave no captions: give format=… if it was read wrongly.")
@@ -82,8 +90,8 @@ def prepare_from_config(config: Mapping[str, Any]) -> Prepared:
     splits = write_splits(annotations, folder, name, tokenize, config["overwrite"], also)
     if not lines:
         left_out.unlink(missing_ok=True)
-    if config["images"] is not None:
-        _link(folder / "images", config["images"])
+    if images is not None:
+        _link(folder / "images", images)
     counts = {what: len(which) for what, which in notes.items()}
     counts["empty captions"] = annotations.n_empty
     counts["pictures without captions"] = sum(reading.images_without_captions for reading in read)

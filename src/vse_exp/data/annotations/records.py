@@ -83,6 +83,8 @@ class Annotations:
 def clean(text: str) -> str:
     """One line of composed Unicode (NFC): runs of white space and control characters, line ends
     too, become a blank."""
+    if text.isascii() and text.isprintable():  # most are, and there are millions
+        return " ".join(text.split())
     text = unicodedata.normalize("NFC", text)
     marks = (" " if unicodedata.category(mark) == "Cc" else mark for mark in text)
     return " ".join("".join(marks).split())

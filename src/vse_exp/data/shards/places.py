@@ -46,18 +46,20 @@ def filesystem(place: str) -> tuple[Any, str]:
 
 def hub_files(name: str, split: str) -> list[str]:
     """The data files of a split of a hub's data set. UserError where it has none."""
-    files = _builder(name).config.data_files or {}
+    files = hub_splits(name)
     usual = {"dev": ("dev", "validation", "val")}.get(split, (split,))
     chosen = next((files[one] for one in usual if one in files), None)
     if chosen is None:
         raise UserError(f"hub:{name} has no split {split} (it has {', '.join(files)}).")
-    return [str(one) for one in chosen]
+    return chosen
 
 
-def _builder(name: str) -> Any:
+def hub_splits(name: str) -> dict[str, list[str]]:
+    """The data files of each split of a hub's data set, or of a folder like one."""
     datasets = import_datasets()
     try:
-        return datasets.load_dataset_builder(name)
+        files = datasets.load_dataset_builder(name).config.data_files or {}
+        return {str(split): [str(one) for one in places] for split, places in files.items()}
     except Exception as error:  # the hub's own, of many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"hub:{name} cannot be had: {reason}") from error

@@ -23,7 +23,7 @@ from vse_exp.data.loading import (
 )
 from vse_exp.data.streaming import StreamLoader, stream_loader
 from vse_exp.errors import UserError
-from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.images.preprocessing import Preparation
 from vse_exp.images.provenance import require_compatible
 from vse_exp.parts import build
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
@@ -47,7 +47,7 @@ class RetrievalDataModule(LightningDataModule):
         config: Mapping[str, Any],
         seed: int = 0,
         vocabulary: Callable[[Callable[[], Vocabulary]], Vocabulary] | None = None,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Preparation | None = None,
     ) -> None:
         super().__init__()
         self.config = config

@@ -17,9 +17,9 @@ from PIL import Image
 
 from conftest import configuration, random_captions, random_features, write_dataset
 from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.data.places import expand
 from vse_exp.data.shards import Shards
 from vse_exp.data.shards.blocks import find_blocks, read_block
-from vse_exp.data.shards.places import expand
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.training.building import plain

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vse_exp.data.annotations.records import Reading
 from vse_exp.data.annotations.tables import read_table
-from vse_exp.data.shards.places import HUB, filesystem, hub_splits
+from vse_exp.data.places import HUB, filesystem, hub_splits
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.images.archives import ParquetPictures

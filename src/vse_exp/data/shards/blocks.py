@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from vse_exp.data.annotations.records import clean
 from vse_exp.data.annotations.tables import CANDIDATES, caption_list
-from vse_exp.data.shards.places import filesystem
+from vse_exp.data.places import filesystem
 from vse_exp.errors import UserError
 from vse_exp.files import read_json, write_json
 from vse_exp.images.archives import picture_kind

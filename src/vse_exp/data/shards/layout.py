@@ -12,9 +12,9 @@ import numpy as np
 
 from vse_exp.data.layout import Layout, Pools
 from vse_exp.data.layouts import Split
+from vse_exp.data.places import expand
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.data.shards.blocks import Block, Examples, find_blocks, read_block
-from vse_exp.data.shards.places import expand
 from vse_exp.errors import UserError
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.pictures import PictureRows

@@ -99,7 +99,9 @@ def load(name: str) -> DualEncoder:
     """The model in a folder, or of that name on the Hugging Face hub."""
     needs("transformers", "hf", "hf")
     from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     place = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     with loading(f"hf:{name}"):
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)

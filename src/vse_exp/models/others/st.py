@@ -100,7 +100,9 @@ def load(name: str) -> DualEncoder:
     """The model in a folder, or of that name on the Hugging Face hub."""
     needs("sentence_transformers", "text", "st")
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     place = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     with loading(f"st:{name}"):
         model = SentenceTransformer(place, device="cpu", trust_remote_code=False)

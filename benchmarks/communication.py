@@ -33,7 +33,7 @@ from vse_exp.evaluation.torchmetric import RetrievalMetric
 from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.vse import VSE
 from vse_exp.text.vocabulary import Vocabulary
-from vse_exp.training.distributed import gather_batch
+from vse_exp.training.distributed import whole_loss
 
 WORDS, DIM_IMAGE, BATCH, LENGTH, STEPS = 2000, 512, 64, 12, 5
 IMAGES, CAPTIONS = 200, 1000
@@ -92,7 +92,7 @@ class _Step(nn.Module):
 
     def forward(self, tokens: Tensor, images: Tensor, ids: Tensor) -> Tensor:
         embedded = self.model.embed_images(images), self.model.embed_captions(tokens)
-        return HingeLoss()(*gather_batch(*embedded, ids))
+        return whole_loss(HingeLoss(), *embedded, ids)
 
 
 def _run_processes(processes: int, dim: int) -> dict[str, dict[str, float]]:

@@ -55,7 +55,7 @@ def test_attention_is_a_weighted_mean(vectors: Tensor) -> None:
 def test_gpo_weights_sorted_values(vectors: Tensor) -> None:
     torch.manual_seed(0)
     pooling = GeneralizedPooling(6)
-    weights = pooling.weights(torch.tensor([3]))[0]
+    weights = pooling.weights(torch.tensor([3]), 3)[0]
     torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
     ordered = vectors[0, :3].sort(0, descending=True).values
     torch.testing.assert_close(pooling(vectors, LENGTHS)[0], weights @ ordered)
@@ -75,5 +75,5 @@ def test_gpo_can_be_max_and_mean(vectors: Tensor) -> None:
     pooling = GeneralizedPooling(6)
     torch.nn.init.zeros_(pooling.score.weight)
     torch.testing.assert_close(pooling(vectors), vectors.mean(1))
-    pooling.weights = lambda lengths: torch.tensor([[1.0, 0, 0, 0, 0]])
+    pooling.weights = lambda lengths, longest: torch.tensor([[1.0, 0, 0, 0, 0]])
     torch.testing.assert_close(pooling(vectors), vectors.max(1).values)

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vse_exp.cli import config_dir
+from vse_exp.losses import ContrastiveLoss, HingeLoss
 from vse_exp.training.building import build_node
-from vse_exp.training.distributed import gather_batch
+from vse_exp.training.distributed import gather_ids, whole_loss
 
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
-SIZES = [4, 3]
+ROWS = 7
 PROGRESS = ((0, 0.0), (300, 0.5))  # a queue is full, and hardest negatives count, at the second
 
 
-def make_loss(name: str) -> nn.Module:
+def make_loss(name: str) -> ContrastiveLoss:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("train", [f"loss={name}", "model.dim=5", "paths.run_dir=x"])
     return build_node(cfg.loss)
@@ -32,8 +33,7 @@ def make_loss(name: str) -> nn.Module:
 
 def make_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     random = torch.Generator().manual_seed(seed)
-    rows = sum(SIZES)
-    images, captions = (torch.randn(rows, 6, generator=random) for _ in range(2))
+    images, captions = (torch.randn(ROWS, 6, generator=random).double() for _ in range(2))
     return images, captions, torch.tensor([0, 1, 2, 3, 0, 4, 5])
 
 
@@ -41,7 +41,7 @@ def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list
     """Values and gradients of two updates, at the times of PROGRESS."""
     encoders = make_encoders()
     torch.manual_seed(2)
-    loss = make_loss(name)
+    loss = make_loss(name).double()
     parameters = [*encoders.parameters(), *loss.parameters()]
     results = []
     for progress in PROGRESS:
@@ -58,48 +58,68 @@ def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list
     return results
 
 
-def step(encoders: nn.ModuleList, loss: nn.Module, part: slice, seed: int) -> Tensor:
+def step(encoders: nn.ModuleList, loss: ContrastiveLoss, part: slice, seed: int) -> Tensor:
     images, captions, ids = (one[part] for one in make_batch(seed))
     embedded = [
         normalize(encoder(rows), dim=1)
         for encoder, rows in zip(encoders, (images, captions), strict=True)
     ]
-    value = loss(*gather_batch(*embedded, ids))
+    total = ROWS if seed else None  # told how large the whole batch is, or not
+    if loss.taught:
+        loss.learn_from(*(one[:, :4] for one in make_batch(5)[:2]))
+        loss.see(gather_ids(torch.arange(ROWS)[part], total))
+    value = whole_loss(loss, *embedded, ids, total)
     value.backward()
     return value.detach()
 
 
 def make_encoders() -> nn.ModuleList:
     torch.manual_seed(1)
-    return nn.ModuleList([nn.Linear(6, 5), nn.Linear(6, 5)])
+    return nn.ModuleList([nn.Linear(6, 5), nn.Linear(6, 5)]).double()
 
 
-def run_rank(rank: int, folder: str, names: list[str]) -> None:
+def run_rank(rank: int, folder: str, names: list[str], processes: int) -> None:
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SIZES)
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=processes
     )
-    start = sum(SIZES[:rank])
-    part = slice(start, start + SIZES[rank])
-    results = {name: run_steps(part, name, len(SIZES)) for name in names}
+    part = slice(rank, None, processes)
+    results = {name: run_steps(part, name, processes) for name in names}
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def two_processes(tmp_path_factory) -> dict[str, list[tuple[Tensor, list[Tensor]]]]:
+@pytest.fixture(scope="module", params=[2, 4])
+def several(tmp_path_factory, request) -> dict[str, list[tuple[Tensor, list[Tensor]]]]:
     folder = tmp_path_factory.mktemp("ddp")
-    mp.spawn(run_rank, (str(folder), LOSSES), nprocs=len(SIZES))
+    mp.spawn(run_rank, (str(folder), LOSSES, request.param), nprocs=request.param)
     return torch.load(folder / "results.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_and_gradient_equal_those_of_one_process(two_processes, name):
-    alone = run_steps(slice(0, sum(SIZES)), name, processes=1)
-    for (value, grads), (expected, theirs) in zip(two_processes[name], alone, strict=True):
-        assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+def test_loss_and_gradient_equal_those_of_one_process(several, name):
+    alone = run_steps(slice(0, ROWS), name, processes=1)
+    for (value, grads), (expected, theirs) in zip(several[name], alone, strict=True):
+        assert value.item() == pytest.approx(expected.item(), rel=1e-12)
         for mine, its in zip(grads, theirs, strict=True):
-            torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(mine, its, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "ncon"])
+def test_the_parts_of_a_loss_add_up_to_it(name):
+    """For each of four processes the value of its own pairs."""
+    images, captions, ids = make_batch(3)
+    images, captions = normalize(images, dim=1), normalize(captions, dim=1)
+    whole, parts = 0.0, 0.0
+    for own in (None, slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 7)):
+        loss = HingeLoss(ncon=2) if name == "ncon" else make_loss(name).double()
+        if not loss.by_rows:
+            assert loss.taught
+            return
+        loss.set_progress(*PROGRESS[1])
+        value = loss(images, captions, ids, own=own).item()
+        whole, parts = (value, 0.0) if own is None else (whole, parts + value)
+    assert parts == pytest.approx(whole, rel=1e-10)
 
 
 def test_a_training_on_two_processes(tiny, tmp_path):

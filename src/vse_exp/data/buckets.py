@@ -105,6 +105,10 @@ class LengthBuckets(Sampler[np.ndarray]):
         for batch in self._batches()[start:]:
             yield batch[self.rank :: self.world_size]
 
+    def size(self, number: int) -> int:
+        """Captions of a batch of the epoch, of all processes together."""
+        return len(self._batches()[number])
+
     def state_dict(self) -> dict[str, Any]:
         """Which epoch is on; the loader that iterates knows how many batches were used."""
         return {"epoch": self.epoch, "seed": self.seed}

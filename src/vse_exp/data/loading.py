@@ -51,6 +51,8 @@ class PairBatch(NamedTuple):
     caption_index: Tensor
     image_index: Tensor
     image_row: Tensor | None = None
+    total: int | None = None
+    """Pairs of the whole batch, of all processes together; None where that is not known."""
 
     def chunks(self, size: int) -> list[PairBatch]:
         """The batch in parts of `size` pairs, the last maybe smaller."""
@@ -142,8 +144,9 @@ class ResumableLoader(DataLoader):
     def __iter__(self) -> Iterator[PairBatch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._position = self.buckets.start
         for batch in super().__iter__():
+            total = self.buckets.size(self._position)
             self._position += 1
-            yield batch
+            yield batch._replace(total=total)
 
     def state_dict(self) -> dict[str, int]:
         buckets = self.buckets

@@ -6,12 +6,16 @@ import logging
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vse_exp.losses.contrast import ContrastiveLoss, Past, at_least_float32
 from vse_exp.losses.infonce import LearnedScale
 from vse_exp.schema import Positive
 
 log = logging.getLogger(__name__)
+
+LOOK_AFTER = 50
+"""Updates after which a GPU is asked about the first batch, which it has long done then."""
 
 
 class CaptionContrastLoss(ContrastiveLoss):
@@ -24,6 +28,8 @@ class CaptionContrastLoss(ContrastiveLoss):
     one caption an image, costs nothing; if the first batch of all is one, that is told in the log.
     """
 
+    by_rows = True
+
     def __init__(
         self,
         *,
@@ -35,33 +41,56 @@ class CaptionContrastLoss(ContrastiveLoss):
         super().__init__()
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
         self.told = False
+        self.having: Tensor | None = None
+        """How many captions of the first batch have positives."""
 
     def forward(
-        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor,
+        past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Captions (B, d) of the images `image_ids` (B,); `images` is not looked at. A scalar."""
-        itself = torch.eye(len(captions), dtype=torch.bool, device=captions.device)
-        positives = (image_ids[:, None] == image_ids) & ~itself
+        first = 0 if own is None else own.start
+        places = torch.arange(len(captions), device=captions.device)
+        mine = places if own is None else places[own]
+        itself = mine[:, None] == places
+        positives = (image_ids[mine, None] == image_ids) & ~itself
         counts = positives.sum(1)
-        self._tell_once(counts)
+        having = _with_companions(image_ids)
+        self.having = having if self.having is None else self.having
+        if captions.device.type == "cpu":
+            self._tell_once()
         with torch.autocast(captions.device.type, enabled=False):
             rows = at_least_float32(captions)
             # inner products: captions are on one side, where an order has nothing to say
-            scores = self.scale() * (rows @ rows.T)
+            scores = self.scale() * (rows[first : first + len(mine)] @ rows.T)
             # all captions, those without positives with weight zero: to pick the others out would
             # need their number on the host
             right = scores.masked_fill(~positives, 0).sum(1) / counts.clamp_min(1)
             losses = scores.masked_fill(itself, torch.finfo(scores.dtype).min).logsumexp(1) - right
-            having = (counts > 0).to(losses.dtype)
             losses = losses.masked_fill(counts == 0, 0)  # alone in its batch, a caption has none
-            return (losses * having).sum() / having.sum().clamp_min(1)
+            return losses.sum() / having.clamp_min(1)
 
-    def _tell_once(self, counts: Tensor) -> None:
-        if self.told:
+    def set_progress(self, step: int, epoch: float) -> None:
+        if step >= LOOK_AFTER:
+            self._tell_once()
+
+    def _tell_once(self) -> None:
+        if self.told or self.having is None:
             return
         self.told = True
-        if not bool(counts.any()):
+        if not bool(self.having):
             log.warning(
                 "No two captions of a batch are of one image: loss.losses.captions has no effect "
                 "(data.captions_together=2 brings them together where images have several)."
             )
+
+
+def _with_companions(image_ids: Tensor) -> Tensor:
+    """How many of a batch's captions have another one of their image in it, a scalar."""
+    ordered = image_ids.sort().values
+    alike = (ordered[1:] == ordered[:-1]).to(torch.int64)
+    return (pad(alike, (1, 0)) | pad(alike, (0, 1))).sum()

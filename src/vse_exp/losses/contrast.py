@@ -27,24 +27,30 @@ class Past(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """Scores of a batch of B pairs; -inf in a matrix marks what is no negative."""
+    """Scores of n pairs of a batch of B; -inf in a matrix marks what is no negative."""
 
     right: Tensor
-    """(B,): each pair's own score."""
+    """(n,): each pair's own score."""
     captions: Tensor
-    """(B, N): for each image, the scores of wrong captions."""
+    """(n, N): for each image, the scores of wrong captions."""
     images: Tensor
-    """(B, N): for each caption, the scores of wrong images."""
+    """(n, N): for each caption, the scores of wrong images."""
+    first: int = 0
+    """Place in the batch of the first of these pairs."""
 
 
 class ContrastiveLoss(nn.Module, Part):
     """`loss(images, captions, image_ids)` of embeddings (B, d), row i of both a pair, to a scalar.
 
     A loss of one's own needs `__init__(self, *, keys…)` and `forward`; the other methods say what
-    some losses can do beside that. All processes of a training compute it of the whole batch.
+    some losses can do beside that. All processes of a training compute it of the whole batch, but
+    one that is `by_rows` each of its own part.
     """
 
     similarity: Similarity = Cosine()
+    by_rows = False
+    """Whether it is a sum over the batch's pairs, and `forward` takes `own`, a slice of them: its
+    value is then theirs, with all others as negatives."""
 
     def use(self, similarity: Similarity) -> None:
         """Told once before a training: how the model scores pairs."""
@@ -71,7 +77,12 @@ class ContrastiveLoss(nn.Module, Part):
         return None
 
     def forward(
-        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor,
+        past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         raise NotImplementedError
 
@@ -83,38 +94,44 @@ def contrast(
     image_ids: Tensor | None,
     mask_same_image: bool,
     past: Past | None = None,
+    own: slice | None = None,
 ) -> Contrast:
-    """Right and wrong scores of pairs (B, d), in float32 at least, whatever autocast says.
+    """Right and wrong scores of pairs (B, d), in float32 at least, whatever autocast says; with
+    `own` those of these pairs alone.
 
     Wrong are all other items of the batch and then those of `past` (N = B + Q), but, with
     `mask_same_image`, none of the same image.
     """
     with torch.autocast(images.device.type, enabled=False):
         images, captions = at_least_float32(images), at_least_float32(captions)
-        scores = score(images, captions)
-        right = scores.diagonal()
-        own = _own(image_ids, len(scores), mask_same_image, scores.device)
-        wrong = scores.masked_fill(own, -torch.inf)
-        if past is None:
-            return Contrast(right, wrong, wrong.T)
-        past_captions = score(images, past.captions.to(images.dtype))
-        past_images = score(past.images.to(images.dtype), captions).T
-        if mask_same_image and image_ids is not None:
-            seen = image_ids[:, None] == past.image_ids
-            past_captions = past_captions.masked_fill(seen, -torch.inf)
-            past_images = past_images.masked_fill(seen, -torch.inf)
-        return Contrast(
-            right,
-            torch.cat([wrong, past_captions], 1),
-            torch.cat([wrong.T, past_images], 1),
-        )
+        first = 0 if own is None else own.start
+        rows = images if own is None else images[own]
+        scores = score(rows, captions)
+        others = scores.T if own is None else score(images, captions[own]).T
+        right = scores.diagonal(first)
+        excluded = _excluded(image_ids, first, scores, mask_same_image)
+        scores, others = (each.masked_fill(excluded, -torch.inf) for each in (scores, others))
+        if past is not None:
+            columns = captions if own is None else captions[own]
+            past_captions = score(rows, past.captions.to(images.dtype))
+            past_images = score(past.images.to(images.dtype), columns).T
+            if mask_same_image and image_ids is not None:
+                seen = image_ids[first : first + len(rows), None] == past.image_ids
+                past_captions = past_captions.masked_fill(seen, -torch.inf)
+                past_images = past_images.masked_fill(seen, -torch.inf)
+            scores = torch.cat([scores, past_captions], 1)
+            others = torch.cat([others, past_images], 1)
+        return Contrast(right, scores, others, first)
 
 
-def _own(image_ids: Tensor | None, n: int, mask_same_image: bool, device: torch.device) -> Tensor:
-    """Bool (n, n): the diagonal and, where asked, the pairs of one image."""
-    if mask_same_image and image_ids is not None:
-        return image_ids[:, None] == image_ids
-    return torch.eye(n, dtype=torch.bool, device=device)
+def _excluded(image_ids: Tensor | None, first: int, scores: Tensor, same_image: bool) -> Tensor:
+    """Bool like `scores` (n, B), those of the batch's pairs from `first` on: the pairs themselves
+    and, where asked, all of one image."""
+    rows, count = scores.shape
+    if same_image and image_ids is not None:
+        return image_ids[first : first + rows, None] == image_ids
+    places = torch.arange(count, device=scores.device)
+    return places[first : first + rows, None] == places
 
 
 def at_least_float32(rows: Tensor) -> Tensor:

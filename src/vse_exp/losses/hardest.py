@@ -22,6 +22,8 @@ class HardestHingeLoss(ContrastiveLoss):
     (the sum until then, VSE-infinity's way).
     """
 
+    by_rows = True
+
     def __init__(
         self,
         *,
@@ -65,9 +67,12 @@ class HardestHingeLoss(ContrastiveLoss):
         captions: Tensor,
         image_ids: Tensor | None = None,
         past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.similarity, images, captions, image_ids, self.mask_same_image, past)
+        scores = contrast(
+            self.similarity, images, captions, image_ids, self.mask_same_image, past, own
+        )
         if self.weight == 0:
             return sum_of_hinges(scores, self.margin)
         bar = scores.right - self.margin

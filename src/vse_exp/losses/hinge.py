@@ -23,6 +23,8 @@ class HingeLoss(ContrastiveLoss):
     negatives of each other.
     """
 
+    by_rows = True
+
     def __init__(
         self,
         *,
@@ -42,9 +44,12 @@ class HingeLoss(ContrastiveLoss):
         captions: Tensor,
         image_ids: Tensor | None = None,
         past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.similarity, images, captions, image_ids, self.mask_same_image, past)
+        scores = contrast(
+            self.similarity, images, captions, image_ids, self.mask_same_image, past, own
+        )
         if self.sample is not None:
             scores = self.sample(scores)
         return sum_of_hinges(scores, self.margin)

@@ -41,6 +41,8 @@ class InfoNCELoss(ContrastiveLoss):
     are no candidates for each other's image.
     """
 
+    by_rows = True
+
     def __init__(
         self,
         *,
@@ -66,13 +68,13 @@ class InfoNCELoss(ContrastiveLoss):
         captions: Tensor,
         image_ids: Tensor | None = None,
         past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
-        return (
-            self._cross_entropy(scores.right, scores.captions)
-            + self._cross_entropy(scores.right, scores.images)
-        ) / 2
+        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past, own)
+        both = self._cross_entropy(scores.right, scores.captions)
+        both = both + self._cross_entropy(scores.right, scores.images)
+        return both.sum() / (2 * len(images))
 
     def _cross_entropy(self, right: Tensor, wrong: Tensor) -> Tensor:
         logits = torch.cat([right[:, None], wrong], 1)
@@ -81,4 +83,4 @@ class InfoNCELoss(ContrastiveLoss):
             masked = logits.isneginf()
             mean = logits.masked_fill(masked, 0).sum(1) / (~masked).sum(1)
             target = torch.lerp(right, mean, self.label_smoothing)
-        return (logits.logsumexp(1) - target).mean()
+        return logits.logsumexp(1) - target

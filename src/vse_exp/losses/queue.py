@@ -30,6 +30,10 @@ class QueuedLoss(ContrastiveLoss):
         # Written at the next update: until then the graph holds the rows that this would replace.
         self.pending: Past | None = None
 
+    @property
+    def by_rows(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.loss.by_rows
+
     def use(self, similarity: Similarity) -> None:
         self.loss.use(similarity)
 
@@ -49,7 +53,12 @@ class QueuedLoss(ContrastiveLoss):
         self.loss.see(caption_ids)
 
     def forward(
-        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor,
+        past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
         self._write_pending()
@@ -57,7 +66,8 @@ class QueuedLoss(ContrastiveLoss):
             self.ring = Past(*(rows.to(images.device) for rows in self.ring))
         past = self.past() if self.step >= self.start_step else None
         self.pending = Past(images.detach(), captions.detach(), image_ids)
-        return self.loss(images, captions, image_ids, past)
+        share = {} if own is None else {"own": own}  # which a loss of one's own may not know
+        return self.loss(images, captions, image_ids, past, **share)
 
     def past(self) -> Past | None:
         """The rows that are there, in no order; None while there are none."""

@@ -7,13 +7,16 @@ from torch import Tensor, nn
 
 from vse_exp.errors import UserError
 from vse_exp.losses.contrast import Contrast
+from vse_exp.mixing import mixed
 
 
 class RandomNegatives(nn.Module):
     """Leaves `count` random negatives a pair and direction, or all where there are no more.
 
-    The draws come from a generator of its own, whose state is in the state_dict: a resumed run
-    draws what the uninterrupted one would, and processes that start from one seed draw the same.
+    What is drawn follows from a number that a generator of its own gives for each batch, whose
+    state is in the state_dict: a resumed run draws what the uninterrupted one would. Each pair's
+    lot is made of that number and its place on the device itself, so that CPU and GPU draw the
+    same, and a process needs no more than its own rows.
     """
 
     def __init__(self, count: int, seed: int = 0) -> None:
@@ -25,14 +28,18 @@ class RandomNegatives(nn.Module):
 
     def forward(self, scores: Contrast) -> Contrast:
         """The scores with -inf at all negatives that were not drawn."""
-        return Contrast(scores.right, self._draw(scores.captions), self._draw(scores.images))
+        return scores._replace(
+            captions=self._draw(scores.captions, scores.first),
+            images=self._draw(scores.images, scores.first),
+        )
 
-    def _draw(self, wrong: Tensor) -> Tensor:
-        # on the CPU, whose generator draws the same on every machine
-        keys = torch.rand(wrong.shape, generator=self.generator).to(wrong.device)
-        keys = keys.masked_fill(wrong.isneginf(), -1)
-        chosen = keys.topk(min(self.count, keys.shape[1]), sorted=False).indices
-        dropped = torch.ones_like(keys, dtype=torch.bool).scatter_(1, chosen, False)
+    def _draw(self, wrong: Tensor, first: int) -> Tensor:
+        number = int(torch.randint(1 << 62, (), generator=self.generator))
+        rows = torch.arange(first, first + len(wrong), device=wrong.device)
+        columns = torch.arange(wrong.shape[1], device=wrong.device)
+        lots = mixed((rows[:, None] << 32) + columns + number).masked_fill(wrong.isneginf(), -1)
+        chosen = lots.topk(min(self.count, lots.shape[1]), sorted=False).indices
+        dropped = torch.ones_like(lots, dtype=torch.bool).scatter_(1, chosen, False)
         return wrong.masked_fill(dropped, -torch.inf)
 
     def get_extra_state(self) -> Tensor:

@@ -20,6 +20,8 @@ class SigmoidLoss(ContrastiveLoss):
     neither right nor wrong.
     """
 
+    by_rows = True
+
     def __init__(
         self,
         *,
@@ -44,9 +46,10 @@ class SigmoidLoss(ContrastiveLoss):
         captions: Tensor,
         image_ids: Tensor | None = None,
         past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past)
+        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past, own)
         # the batch's wrong pairs stand in both matrices, those with the past in one each
         wrong = softplus(scores.captions).sum()
         if past is not None:

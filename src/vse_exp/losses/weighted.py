@@ -26,6 +26,10 @@ class WeightedSum(ContrastiveLoss):
         self.losses = nn.ModuleDict(dict(losses))
         self.weights = {name: float(weights[name]) for name in losses}
 
+    @property
+    def by_rows(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(loss.by_rows for loss in self._each())
+
     def _each(self) -> Iterable[ContrastiveLoss]:
         return cast(Iterable[ContrastiveLoss], self.losses.values())
 
@@ -55,10 +59,12 @@ class WeightedSum(ContrastiveLoss):
         captions: Tensor,
         image_ids: Tensor | None = None,
         past: Past | None = None,
+        own: slice | None = None,
     ) -> Tensor:
         """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
+        share = {} if own is None else {"own": own}  # which losses of one's own may not know
         parts = [
-            self.weights[name] * loss(images, captions, image_ids, past)
+            self.weights[name] * loss(images, captions, image_ids, past, **share)
             for name, loss in self.losses.items()
         ]
         return torch.stack(parts).sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vse_exp.text.vocabulary import FIRST_WORD, PAD, UNK, inside_mask
+from vse_exp.text.vocabulary import FIRST_WORD, PAD, UNK, inside_mask, without_filling
 
 MASKED, ANY = 0.5, 0.1
 """Of the words that `mix_words` drops, the shares that are masked and that become any other."""
@@ -46,7 +46,7 @@ def drop_regions(regions: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Each image's vectors (B, n, d), each dropped with probability `share`, and how many stay.
 
     Behind those are zeros, which a batch's statistics count, up to the most that an image has
-    (the program of Chen et al. 2021); one stays.
+    (the program of Chen et al. 2021), or on a GPU, which would have to be asked, up to n. One stays.
     """
     drawn = torch.rand(regions.shape[:2], device=regions.device)
     kept = (drawn >= share) | (drawn == drawn.amax(1, keepdim=True))
@@ -63,5 +63,6 @@ def _inside(tokens: Tensor, lengths: Tensor | None) -> Tensor:
 def _together(rows: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Of `rows` (B, T, ...) those `kept` (B, T), moved to the front, and their number (B,)."""
     lengths = kept.sum(1)
-    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
+    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
+    order = without_filling(order, lengths)
     return rows[torch.arange(len(rows), device=rows.device)[:, None], order], lengths

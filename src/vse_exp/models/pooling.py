@@ -6,8 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from vse_exp.models.one_direction import run_direction
 from vse_exp.parts import Part
 from vse_exp.schema import Positive, Size
 from vse_exp.text.vocabulary import inside_mask
@@ -118,26 +118,27 @@ class GeneralizedPooling(Pooling):
         self.places = nn.GRU(encoding, hidden, batch_first=True, bidirectional=True)
         self.score = nn.Linear(hidden, 1, bias=False)
 
-    def weights(self, lengths: Tensor) -> Tensor:
+    def weights(self, lengths: Tensor, longest: int) -> Tensor:
         """Weights (n, longest) of the places, for sets of `lengths` (n,) vectors."""
-        longest = int(lengths.max())
         encoded = _sinusoids(longest, self.encoding, self.score.weight)
-        packed = pack_padded_sequence(
-            encoded.expand(len(lengths), -1, -1), lengths.cpu(), True, enforce_sorted=False
-        )
-        states, _ = pad_packed_sequence(self.places(packed)[0], batch_first=True)
-        states = states.unflatten(2, (2, -1)).mean(2)
-        scores = _outside(self.score(states), lengths, -math.inf)[..., 0]
+        forwards = run_direction(self.places, encoded[None])  # the same for all sizes
+        places = torch.arange(longest, device=lengths.device)
+        turned = (lengths[:, None] - 1 - places).clamp_min(0)  # any, where a set has ended
+        backwards = run_direction(self.places, encoded[turned], backwards=True)
+        backwards = backwards.gather(1, turned[..., None].expand_as(backwards))
+        scores = _outside(self.score((forwards + backwards) / 2), lengths, -math.inf)[..., 0]
         return (scores / self.temperature).softmax(1)
 
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
+        count = vectors.shape[1]
         if lengths is None:
-            sizes = torch.tensor([vectors.shape[1]], device=vectors.device)
-            weights = self.weights(sizes)
-        else:
+            weights = self.weights(torch.full((1,), count, device=vectors.device), count)
+        elif lengths.device.type == "cpu":
             sizes, which = lengths.unique(return_inverse=True)
-            weights = self.weights(sizes)[which]
-            vectors = vectors[:, : weights.shape[1]]
+            weights = self.weights(sizes, count)[which]
+        else:  # of all sizes, since a GPU would have to be asked which there are
+            sizes = torch.arange(1, count + 1, device=vectors.device)
+            weights = self.weights(sizes, count)[lengths - 1]
         # behind the end the lowest numbers, not -inf: their weight is zero and 0 * -inf is none
         lowest = torch.finfo(vectors.dtype).min
         ordered = _outside(vectors, lengths, lowest).sort(dim=1, descending=True).values

@@ -10,7 +10,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,6 +21,7 @@ from torch.nn.functional import normalize
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.dropping import leave_out
+from vse_exp.models.memory import CaptionMemory, numbers_of, numbers_of_all
 from vse_exp.models.pooling import Pooling
 from vse_exp.models.projection import Projection
 from vse_exp.models.sentence import SentenceEncoder
@@ -78,7 +78,7 @@ class PretrainedText(Projection, SentenceEncoder):
         if frozen:
             self.transformer.requires_grad_(False).eval()
         self.pooling = pooling(width)
-        self._memory: _Memory | None = None
+        self._memory: CaptionMemory | None = None
 
     @classmethod
     def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +114,13 @@ class PretrainedText(Projection, SentenceEncoder):
         return self.project(self.prepare(vectors))
 
     def _read(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        # what is further out is filling, which a GPU is not asked about
+        tokens = tokens[:, : getattr(self.transformer.config, "max_position_embeddings", None)]
         mask = None if lengths is None else inside_mask(tokens, lengths).long()
+        kind = self.transformer.config._attn_implementation
+        if mask is not None and tokens.device.type != "cpu" and kind == "sdpa":
+            # as attention takes it: of a plain one transformers asks whether it hides anything
+            mask = mask.bool()[:, None, None].expand(-1, 1, tokens.shape[1], -1)
         states = self.transformer(input_ids=tokens, attention_mask=mask).last_hidden_state
         return normalize(self.pooling(states, lengths), dim=-1)
 
@@ -122,13 +128,19 @@ class PretrainedText(Projection, SentenceEncoder):
     def _frozen(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         if self._memory is None:
             return self._read(tokens, lengths)
-        keys = _keys(tokens, lengths)
-        new = [row for row, key in enumerate(keys) if key not in self._memory.places]
-        if new:
+        numbers = numbers_of(tokens, lengths)
+        vectors, known = self._memory.to(tokens.device).find(numbers)
+        if self.training and tokens.device.type != "cpu":
+            # all were read before the training: to look whether some were not would be to wait,
+            # and an unknown one makes the loss NaN, which ends it
+            vectors = vectors.masked_fill(~known[:, None], torch.nan)
+        elif not bool(known.all()):
+            new = (~known).nonzero()[:, 0]
             sizes = None if lengths is None else lengths[new]
-            read = self._read(tokens[new], sizes).float().cpu().numpy()
-            self._memory.add([keys[row] for row in new], read)
-        return torch.from_numpy(self._memory.vectors(keys)).to(self.projection.weight)
+            read = self._read(tokens[new], sizes).float()
+            self._memory.add(numbers[new], read)
+            vectors[new] = read
+        return vectors.to(self.projection.weight)
 
     def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
         """Load the weights, and read the training captions: the mean is theirs, and a frozen model
@@ -164,11 +176,9 @@ class PretrainedText(Projection, SentenceEncoder):
             with suppress(UserError), atomic_path(path) as temporary:
                 np.save(temporary, vectors)
         if self.frozen:
-            keys = [
-                captions.tokens[start:end].tobytes() for start, end in pairwise(captions.offsets)
-            ]
-            self._memory = self._memory or _Memory(vectors.shape[1])
-            self._memory.add(keys, vectors)
+            self._memory = self._memory or CaptionMemory(vectors.shape[1])
+            numbers, device = numbers_of_all(captions), self._memory.numbers.device
+            self._memory.add(numbers.to(device), torch.from_numpy(vectors).to(device))
         return vectors
 
     def _load_weights(self) -> None:
@@ -203,34 +213,6 @@ class PretrainedText(Projection, SentenceEncoder):
         for parameter in self.transformer.parameters():
             digest.update(parameter.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()[:24]
-
-
-class _Memory:
-    """Vectors of captions that were read before, by their ids."""
-
-    def __init__(self, dim: int) -> None:
-        self.places: dict[bytes, int] = {}
-        self.table = np.empty((1024, dim), dtype=np.float32)
-
-    def add(self, keys: list[bytes], vectors: np.ndarray) -> None:
-        for key, vector in zip(keys, vectors, strict=True):
-            place = self.places.setdefault(key, len(self.places))
-            if place == len(self.table):
-                self.table = np.concatenate([self.table, np.empty_like(self.table)])
-            self.table[place] = vector
-
-    def vectors(self, keys: list[bytes]) -> np.ndarray:
-        return self.table[[self.places[key] for key in keys]]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Memory:
-        return self  # an average of the weights shares it: what is remembered never changes
-
-
-def _keys(tokens: Tensor, lengths: Tensor | None) -> list[bytes]:
-    ids = tokens.cpu().numpy()
-    if lengths is None:
-        return [row.tobytes() for row in ids]
-    return [row[:size].tobytes() for row, size in zip(ids, lengths.tolist(), strict=True)]
 
 
 def _width(architecture: Mapping[str, Any]) -> int:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vse_exp.errors import UserError
 from vse_exp.models.initialization import initialize_recurrent
+from vse_exp.models.one_direction import run_direction
 from vse_exp.models.pooling import LastPooling, Pooling
 from vse_exp.models.prefix_tree import prefix_tree
 from vse_exp.models.recurrence import gru, lstm
@@ -115,20 +115,23 @@ class Recurrent(WordEncoder):
 
     def _by_torch(self, tokens: Tensor, lengths: Tensor | None) -> list[_Direction]:
         inputs = self.embedding(tokens)
-        if lengths is None:
-            states, _ = self.recurrence(inputs)
-            ends = torch.full((len(tokens),), tokens.shape[1] - 1, device=tokens.device)
-        else:
-            packed = pack_padded_sequence(inputs, lengths.cpu(), True, enforce_sorted=False)
-            packed_states, _ = self.recurrence(packed)
-            states, _ = pad_packed_sequence(packed_states, True, total_length=tokens.shape[1])
-            ends = lengths - 1
+        places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        turned = reverse(places, lengths)[..., None]
+        both: list[Tensor] = []
+        for layer in range(self.num_layers):
+            if both:
+                inputs = dropout(torch.cat(both, 2), self.dropout, self.training)
+            both = [run_direction(self.recurrence, inputs, layer)]
+            if self.bidirectional:
+                states = inputs.gather(1, turned.expand_as(inputs))
+                states = run_direction(self.recurrence, states, layer, backwards=True)
+                both.append(states.gather(1, turned.expand_as(states)))
         nodes = torch.arange(tokens.numel(), device=tokens.device).view_as(tokens)
         starts = nodes[:, 0]
-        last_of = (starts + ends, starts)
+        last_of = (starts + (tokens.shape[1] if lengths is None else lengths) - 1, starts)
         return [
-            _Direction(half.flatten(0, 1), nodes, last)
-            for half, last in zip(states.split(self.dim, 2), last_of, strict=False)
+            _Direction(states.flatten(0, 1), nodes, last)
+            for states, last in zip(both, last_of, strict=False)
         ]
 
 

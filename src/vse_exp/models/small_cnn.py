@@ -60,5 +60,7 @@ def _convolution(
 
 def _coordinates(maps: Tensor) -> Tensor:
     """Two channels for maps (B, C, H, W): row and column of each place, from -1 to 1."""
-    rows, columns = (torch.linspace(-1, 1, side).to(maps) for side in maps.shape[2:])
+    rows, columns = (
+        torch.linspace(-1, 1, side, dtype=maps.dtype, device=maps.device) for side in maps.shape[2:]
+    )
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(maps), -1, -1, -1)

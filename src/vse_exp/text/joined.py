@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vse_exp.text.subwords import SubwordVocabulary
-from vse_exp.text.vocabulary import PAD, TokenizedCaptions, Vocabulary, inside_mask
+from vse_exp.text.vocabulary import PAD, TokenizedCaptions, Vocabulary, inside_mask, without_filling
 
 
 class JoinedVocabulary(Vocabulary):
@@ -76,12 +76,7 @@ def parts_of(tokens: Tensor, lengths: Tensor | None, n_words: int) -> tuple[Part
     moved = (sizes[:, None] + places).clamp_max(tokens.shape[1] - 1)
     pieces = tokens.gather(1, moved) - n_words
     pieces = pieces.masked_fill(places >= rest[:, None], PAD)
-    return _cut(words, sizes), _cut(pieces, rest)
-
-
-def _cut(tokens: Tensor, lengths: Tensor) -> Part:
-    """Without the columns that only fill."""
-    return tokens[:, : max(1, int(lengths.max())) if len(lengths) else 1], lengths
+    return (without_filling(words, sizes), sizes), (without_filling(pieces, rest), rest)
 
 
 def vocabulary_from_dict(

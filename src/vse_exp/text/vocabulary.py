@@ -67,6 +67,14 @@ def inside_mask(tokens: Tensor, lengths: Tensor) -> Tensor:
     return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
 
 
+def without_filling(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Captions (B, T) without the columns that only fill, of which one stays; on a GPU as they
+    are, since to know the longest would be to wait for it."""
+    if tokens.device.type != "cpu" or len(lengths) == 0:
+        return tokens
+    return tokens[:, : max(1, int(lengths.max()))]
+
+
 class Vocabulary:
     """The words a model knows, and how it cuts a caption into words.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,11 @@ class ExponentialAverage(AveragedModel):
         super().__init__(model, use_buffers=True)
         self.requires_grad_(False)
         self.decay = decay
-        self._begun: bool | None = None
-        """None: not known, since a checkpoint may have been loaded."""
+        self._begun = False
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Move the average to `model` by the share 1 - decay; the first time it becomes that."""
-        if self._begun is None:
-            self._begun = bool(self.n_averaged > 0)
         ours, theirs = [], []
         for one, other in zip(_tensors(self.module), _tensors(model), strict=True):
             if self._begun and one.is_floating_point():
@@ -40,6 +38,10 @@ class ExponentialAverage(AveragedModel):
             torch._foreach_lerp_(ours, theirs, 1 - self.decay)
         self._begun = True
         self.n_averaged += 1
+
+    def _load_from_state_dict(self, *state: Any) -> None:
+        super()._load_from_state_dict(*state)
+        self._begun = bool(self.n_averaged > 0)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ from vse_exp.models.checkpoint import KEY, describe
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
 from vse_exp.training.averaging import ExponentialAverage
-from vse_exp.training.distributed import gather_batch, gather_ids
+from vse_exp.training.distributed import gather_ids, whole_loss
 from vse_exp.training.finite import FiniteLosses
 
 
@@ -83,8 +83,8 @@ class RetrievalModule(LightningModule):
         else:
             images, captions = encode_in_chunks(self.embed_pairs, batch.chunks(self.chunk_size))
         if self.loss.taught:
-            self.loss.see(gather_ids(batch.caption_index))
-        loss = self.loss(*gather_batch(images, captions, batch.image_index))
+            self.loss.see(gather_ids(batch.caption_index, batch.total))
+        loss = whole_loss(self.loss, images, captions, batch.image_index, batch.total)
         if self.decay_c:
             trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
             squares = [parameter.square().sum() for parameter in trained]

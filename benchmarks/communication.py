@@ -73,7 +73,8 @@ def calculated(processes: int, dim: int) -> dict[str, float]:
     parameters = (WORDS + 3) * dim + DIM_IMAGE * dim + dim
     reduced = 2 * (processes - 1) / processes * 4 * parameters
     # rows of both sides in float32, the image's id of each pair, and how many pairs there are
-    gathered = BATCH * (2 * 4 * dim + 8) + 8
+    # (another 4 bytes of the loss are not counted); then the gradients of both sides' rows
+    gathered = BATCH * (2 * 4 * dim + 8) + 8 + BATCH * 2 * 4 * dim
     # rows of all, ids of images, ids of captions and of their images; the five sizes before them
     ranked = (IMAGES + CAPTIONS) // processes * 4 * dim
     ranked += 8 * (IMAGES + 2 * CAPTIONS) // processes + 5 * 8
@@ -109,7 +110,8 @@ def _process(rank: int, processes: int, dim: int, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", processes)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     sent: Counter[str] = Counter()
-    dist.all_gather = _counting(dist.all_gather, sent, processes)
+    dist.all_gather = _counting(dist.all_gather, sent, processes, own=1)
+    dist.reduce_scatter_tensor = _counting(dist.reduce_scatter_tensor, sent, processes, own=0)
     model = build("bow", DIM_IMAGE, Vocabulary([f"w{n}" for n in range(WORDS)]), dim=dim)
     step = DistributedDataParallel(_Step(model))
 
@@ -155,10 +157,14 @@ def _evaluate(rank: int, processes: int, dim: int) -> None:
     metric.compute()
 
 
-def _counting(gather: Callable[..., Any], sent: Counter[str], processes: int) -> Callable[..., Any]:
-    def counted(outputs: list[Tensor], own: Tensor, *arguments: Any, **options: Any) -> Any:
-        sent["bytes"] += (processes - 1) * own.nbytes
-        return gather(outputs, own, *arguments, **options)
+def _counting(
+    exchange: Callable[..., Any], sent: Counter[str], processes: int, own: int
+) -> Callable[..., Any]:
+    """`own`: which of the arguments is a process's own rows, that all others send or get."""
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        sent["bytes"] += (processes - 1) * arguments[own].nbytes
+        return exchange(*arguments, **options)
 
     return counted
 

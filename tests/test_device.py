@@ -13,6 +13,10 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert find_device("auto") == torch.device("cpu")
     assert find_device(torch.device("cpu")) == torch.device("cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mps, "is_available", lambda: True)
+        patch.setattr(torch, "empty", lambda *_, **__: None)
+        assert find_device("auto") == torch.device("mps")
     if not torch.cuda.is_initialized():  # one that is there and cannot be used
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch, "empty", _out_of_memory)

@@ -19,7 +19,7 @@ from vse_exp.runs.folder import RunFolder
 from vse_exp.training.building import build_parts
 from vse_exp.training.trainer import build_trainer, quiet_lightning
 
-UPDATES = 3
+UPDATES = 2
 
 
 STRATEGY = "{_target_: fake_gpu.fake_strategy}"

@@ -46,7 +46,8 @@ def drop_regions(regions: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Each image's vectors (B, n, d), each dropped with probability `share`, and how many stay.
 
     Behind those are zeros, which a batch's statistics count, up to the most that an image has
-    (the program of Chen et al. 2021), or on a GPU, which would have to be asked, up to n. One stays.
+    (the program of Chen et al. 2021), or on a GPU, which would have to be asked, up to n. One
+    stays.
     """
     drawn = torch.rand(regions.shape[:2], device=regions.device)
     kept = (drawn >= share) | (drawn == drawn.amax(1, keepdim=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lightning.pytorch as pl
 import numpy as np
@@ -17,6 +18,7 @@ from test_configs import WITH_OTHER_DATA, options
 from text_model import write_text_model
 from vse_exp.runs.folder import RunFolder
 from vse_exp.training.building import build_parts
+from vse_exp.training.module import RetrievalModule
 from vse_exp.training.trainer import build_trainer, quiet_lightning
 
 UPDATES = 2
@@ -37,6 +39,11 @@ class From(pl.Callback):
             self.watched = self.watch.enter_context(Watch())
 
 
+def teach(module: RetrievalModule, *_: Any) -> None:
+    if module.loss.taught:  # by any teacher
+        module.loss.learn_from(torch.randn(12, 5), torch.randn(36, 5))
+
+
 def updates(data: Path, *overrides: str) -> int:
     """Trains for some updates on the fake GPU; the number of operations there."""
     cfg = composed(
@@ -46,9 +53,8 @@ def updates(data: Path, *overrides: str) -> int:
          "+trainer.strategy={_target_: fake_gpu.FakeStrategy}",
          "trainer.accelerator={_target_: fake_gpu.FakeAccelerator}", *overrides],
     )  # fmt: skip
-    module, datamodule = build_parts(cfg)
-    if module.loss.taught:
-        module.loss.learn_from(torch.randn(12, 5), torch.randn(36, 5))
+    with patch("vse_exp.training.building.teach", teach):
+        module, datamodule = build_parts(cfg)
     with quiet_lightning(), ExitStack() as watch:
         begin = From(watch)
         trainer = build_trainer(cfg, RunFolder(data / "run"), [begin])

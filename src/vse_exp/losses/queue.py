@@ -31,7 +31,7 @@ class QueuedLoss(ContrastiveLoss):
         self.pending: Past | None = None
 
     @property
-    def by_rows(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def by_rows(self) -> bool:
         return self.loss.by_rows
 
     def use(self, similarity: Similarity) -> None:

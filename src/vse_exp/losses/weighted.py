@@ -27,7 +27,7 @@ class WeightedSum(ContrastiveLoss):
         self.weights = {name: float(weights[name]) for name in losses}
 
     @property
-    def by_rows(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def by_rows(self) -> bool:
         return all(loss.by_rows for loss in self._each())
 
     def _each(self) -> Iterable[ContrastiveLoss]:

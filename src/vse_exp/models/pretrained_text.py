@@ -117,7 +117,7 @@ class PretrainedText(Projection, SentenceEncoder):
         # what is further out is filling, which a GPU is not asked about
         tokens = tokens[:, : getattr(self.transformer.config, "max_position_embeddings", None)]
         mask = None if lengths is None else inside_mask(tokens, lengths).long()
-        kind = self.transformer.config._attn_implementation
+        kind = cast(Any, self.transformer.config)._attn_implementation
         if mask is not None and tokens.device.type != "cpu" and kind == "sdpa":
             # as attention takes it: of a plain one transformers asks whether it hides anything
             mask = mask.bool()[:, None, None].expand(-1, 1, tokens.shape[1], -1)

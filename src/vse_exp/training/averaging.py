@@ -39,8 +39,8 @@ class ExponentialAverage(AveragedModel):
         self._begun = True
         self.n_averaged += 1
 
-    def _load_from_state_dict(self, *state: Any) -> None:
-        super()._load_from_state_dict(*state)
+    def _load_from_state_dict(self, *state: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*state, **options)
         self._begun = bool(self.n_averaged > 0)
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from conftest import WORDS, composed, write_dataset
 from recipes.__main__ import recipe
 from text_model import write_text_model
+from tower_models import write_clip
 from vse_exp.cli import config_dir
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
@@ -110,11 +111,18 @@ def test_parts_are_built(group, option, tmp_path):
         text = node["sentences"] if option == "fused" else node
         text["model"] = str(folder)
         node = locate(node["_target_"]).complete(node)
+    if option == "tower":
+        pytest.importorskip("transformers", reason="needs the extra `text`")
+        node["model"] = str(write_clip(tmp_path / "clip"))
+        seed = () if group == "model.encoder" else (1,)
+        node = locate(node["_target_"]).complete(node, *seed)
     built = build(node, where=group)
     sizes = {"model.encoder": (9, 8), "model.image_encoder": (6, 8)}
     sizes |= {f"{side}.pooling": (8,) for side in sizes} | {"model.image_encoder.head": (6, 8)}
     if option == "backbone":
         sizes[group] = (None, 8)
+    if option == "tower":
+        sizes[group] = (None, 16)
     if group in sizes:
         assert isinstance(built(*sizes[group]), nn.Module)
 
@@ -163,7 +171,7 @@ def holds_what_it_says(results: dict[str, Any], tmp_path: Path) -> bool:
     return all(again[key] == pytest.approx(value) for key, value in results["dev"].items())
 
 
-WITH_OTHER_DATA = ("pretrained_text", "fused", "scenes_pixels")
+WITH_OTHER_DATA = ("pretrained_text", "fused", "scenes_pixels", "finetune_clip")
 TRAINABLE = [one for one in options("experiment") if one not in WITH_OTHER_DATA]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -64,7 +64,9 @@ class Preprocessing:
     mirror: bool = False
     """Each view also mirrored, left for right; these come behind the others."""
 
-    squares: ClassVar[bool] = True
+    @property
+    def squares(self) -> bool:
+        return True
 
     def __post_init__(self) -> None:
         if self.view == "frame":  # its name in records and commands of before

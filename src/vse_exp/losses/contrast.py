@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vse_exp.parts import Part
-from vse_exp.similarity import Cosine, Similarity
+from vse_exp.similarity import Cosine, Logit, Similarity
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Images (n, d) and captions (m, d) to differentiable scores (n, m)."""
@@ -52,9 +52,15 @@ class ContrastiveLoss(nn.Module, Part):
     """Whether it is a sum over the batch's pairs, and `forward` takes `own`, a slice of them: its
     value is then theirs, with all others as negatives."""
 
-    def use(self, similarity: Similarity) -> None:
-        """Told once before a training: how the model scores pairs."""
+    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
+        """Told once before a training: how the model scores pairs, and what the training that a
+        pre-trained one comes from made of its scores."""
         self.similarity = similarity
+
+    @property
+    def logit(self) -> Logit | None:
+        """What it makes of scores now; None: it has no temperature."""
+        return None
 
     def set_progress(self, step: int, epoch: float) -> None:
         """Told before each update: `step` updates and `epoch` epochs (1.5: in the middle of the

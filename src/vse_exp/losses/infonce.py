@@ -10,13 +10,22 @@ from torch import Tensor, nn
 from vse_exp.errors import UserError
 from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
 from vse_exp.schema import Positive, Share
+from vse_exp.similarity import Logit, Similarity
 
 
 class LearnedScale(nn.Module):
-    """The inverse of a temperature, learned as its logarithm and kept within bounds."""
+    """The inverse of a temperature, learned as its logarithm and kept within bounds.
 
-    def __init__(self, temperature: float, lowest: float, highest: float, learned: bool) -> None:
+    Without a temperature it is that of the model (`use`), also where that lies outside the bounds.
+    """
+
+    def __init__(
+        self, temperature: float | None, lowest: float, highest: float, learned: bool
+    ) -> None:
         super().__init__()
+        self.of_model = temperature is None
+        if temperature is None:
+            temperature = highest
         if not 0 < lowest <= temperature <= highest:
             raise UserError(
                 f"loss.temperature is {temperature}, and must lie in [loss.min_temperature, "
@@ -24,6 +33,18 @@ class LearnedScale(nn.Module):
             )
         self.bounds = -math.log(highest), -math.log(lowest)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+
+    @torch.no_grad()
+    def use(self, logit: Logit | None) -> None:
+        if not self.of_model:
+            return
+        if logit is None:
+            raise UserError(
+                "loss.temperature=null is for pre-trained towers, which bring one: give a number."
+            )
+        start = math.log(logit.scale)
+        self.log_scale.fill_(start)
+        self.bounds = min(self.bounds[0], start), max(self.bounds[1], start)
 
     def forward(self) -> Tensor:
         """The scale, a scalar."""
@@ -35,10 +56,10 @@ class LearnedScale(nn.Module):
 class InfoNCELoss(ContrastiveLoss):
     """Mean over both directions of the cross-entropy of the right one among all of the batch.
 
-    Scores are divided by a temperature, learned unless `learn_temperature` is false, within its
-    bounds (CLIP's lowest is 0.01). `label_smoothing` gives that share of the target to all
-    candidates evenly, as torch's cross_entropy does. With `mask_same_image`, captions of one image
-    are no candidates for each other's image.
+    Scores are divided by a temperature (None: that of a pre-trained model), learned unless
+    `learn_temperature` is false, within its bounds (CLIP's lowest is 0.01). `label_smoothing` gives
+    that share of the target to all candidates evenly, as torch's cross_entropy does. With
+    `mask_same_image`, captions of one image are no candidates for each other's image.
     """
 
     by_rows = True
@@ -46,7 +67,7 @@ class InfoNCELoss(ContrastiveLoss):
     def __init__(
         self,
         *,
-        temperature: Positive = 0.05,
+        temperature: Positive | None = 0.05,
         learn_temperature: bool = True,
         min_temperature: Positive = 0.01,
         max_temperature: Positive = 1.0,
@@ -57,6 +78,15 @@ class InfoNCELoss(ContrastiveLoss):
         self.scale = LearnedScale(temperature, min_temperature, max_temperature, learn_temperature)
         self.label_smoothing = label_smoothing
         self.mask_same_image = mask_same_image
+
+    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
+        super().use(similarity, logit)
+        self.scale.use(logit)
+
+    @property
+    @torch.no_grad()
+    def logit(self) -> Logit:
+        return Logit(float(self.scale()))
 
     def score(self, images: Tensor, captions: Tensor) -> Tensor:
         """Logits (n, m) of images (n, d) and captions (m, d)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vse_exp.losses.contrast import ContrastiveLoss, Past
 from vse_exp.schema import Count, Size
-from vse_exp.similarity import Similarity
+from vse_exp.similarity import Logit, Similarity
 
 
 class QueuedLoss(ContrastiveLoss):
@@ -34,8 +34,12 @@ class QueuedLoss(ContrastiveLoss):
     def by_rows(self) -> bool:
         return self.loss.by_rows
 
-    def use(self, similarity: Similarity) -> None:
-        self.loss.use(similarity)
+    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
+        self.loss.use(similarity, logit)
+
+    @property
+    def logit(self) -> Logit | None:
+        return self.loss.logit
 
     def set_progress(self, step: int, epoch: float) -> None:
         """After `step` updates: decides whether the queue is used."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vse_exp.errors import UserError
 from vse_exp.losses.contrast import ContrastiveLoss, Past
-from vse_exp.similarity import Similarity
+from vse_exp.similarity import Logit, Similarity
 
 
 class WeightedSum(ContrastiveLoss):
@@ -33,9 +33,13 @@ class WeightedSum(ContrastiveLoss):
     def _each(self) -> Iterable[ContrastiveLoss]:
         return cast(Iterable[ContrastiveLoss], self.losses.values())
 
-    def use(self, similarity: Similarity) -> None:
+    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
         for loss in self._each():
-            loss.use(similarity)
+            loss.use(similarity, logit)
+
+    @property
+    def logit(self) -> Logit | None:
+        return next((loss.logit for loss in self._each() if loss.logit), None)
 
     def set_progress(self, step: int, epoch: float) -> None:
         for loss in self._each():

@@ -102,9 +102,7 @@ class BackboneImageEncoder(ImageEncoder):
         if self.frozen:
             self.backbone.eval()
         elif self.keep_norms:
-            for part in self.backbone.modules():
-                if isinstance(part, _BATCH_NORMS):
-                    part.eval()
+            norms_in_eval(self.backbone)
         return self
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -130,6 +128,13 @@ class BackboneImageEncoder(ImageEncoder):
         for block in blocks:
             yield self.features(block.to(device)).cpu()
         self.train(was_training)
+
+
+def norms_in_eval(module: nn.Module) -> None:
+    """Batch norms use and keep the statistics that they were loaded with."""
+    for part in module.modules():
+        if isinstance(part, _BATCH_NORMS):
+            part.eval()
 
 
 def _first_weights(backbone: str, weights: str | None) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.parts import Part
+from vse_exp.similarity import Logit
 
 Blocks = Callable[[], Iterable[Tensor]]
 """All training images, in blocks of rows."""
@@ -24,6 +25,9 @@ class ImageEncoder(nn.Module, Part):
 
     preprocessing: Preprocessing | None = None
     """How pictures are resized and cut; None: it takes features."""
+
+    logit: Logit | None = None
+    """What the training that it comes from made of similarities; known from its start on."""
 
     def __init__(self, dim_image: int | None, dim: int) -> None:
         super().__init__()
@@ -42,11 +46,20 @@ class ImageEncoder(nn.Module, Part):
         """What `preprocessing` of an encoder with these complete keys will be."""
         return None
 
+    @classmethod
+    def own_dim(cls, keys: Mapping[str, Any]) -> int | None:
+        """The size of the common space where a pre-trained encoder fixes it."""
+        return None
+
     def start(self, images: Blocks, seed: int) -> None:
         """Told once before a training: given weights go in, and means of the training images."""
 
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""
+
+    def merge(self) -> dict[str, Any]:
+        """Make adapters part of the weights that they stand beside; the keys that this changes."""
+        return {}
 
     def compile_parts(self) -> None:
         """Hand to torch.compile what it helps; names in checkpoints stay."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vse_exp.parts import Part
+from vse_exp.similarity import Logit
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 
@@ -18,6 +19,9 @@ class SentenceEncoder(nn.Module, Part):
     An encoder of one's own needs `__init__(self, vocab_size, dim, *, keys…)` and `forward`; the
     other methods say what some encoders can do beside that.
     """
+
+    logit: Logit | None = None
+    """What the training that it comes from made of similarities; known from its start on."""
 
     def __init__(self, vocab_size: int, dim: int) -> None:
         super().__init__()
@@ -36,6 +40,11 @@ class SentenceEncoder(nn.Module, Part):
         """What it reads captions in: `words()`, of the training captions, or what it brings."""
         return words()
 
+    @classmethod
+    def own_dim(cls, keys: Mapping[str, Any]) -> int | None:
+        """The size of the common space where a pre-trained encoder fixes it."""
+        return None
+
     def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
         """Told once before a training: given weights go in, and means of the training captions.
 
@@ -51,6 +60,10 @@ class SentenceEncoder(nn.Module, Part):
 
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""
+
+    def merge(self) -> dict[str, Any]:
+        """Make adapters part of the weights that they stand beside; the keys that this changes."""
+        return {}
 
     def compile_parts(self) -> None:
         """Hand to torch.compile what it helps; names in checkpoints stay."""

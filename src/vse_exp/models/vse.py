@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vse_exp.models.image import ImageEncoder
 from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.parts import Part
 from vse_exp.schema import NonNegative, Size
-from vse_exp.similarity import Cosine, Similarity
+from vse_exp.similarity import Cosine, Logit, Similarity
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 
@@ -34,7 +35,7 @@ class VSE(DualEncoder, Part):
         *,
         encoder: Callable[[int, int], SentenceEncoder],
         image_encoder: Callable[[Any, int], ImageEncoder],
-        dim: Size = 1024,
+        dim: Size | None = 1024,
         similarity: Similarity | None = None,
         normalize_images: bool = True,
         unit_images: bool = True,
@@ -42,6 +43,8 @@ class VSE(DualEncoder, Part):
         eps: NonNegative = 1e-8,
     ) -> None:
         super().__init__()
+        if dim is None:
+            raise UserError("model.dim=null is for pre-trained towers, which have a size: give it.")
         self.vocabulary = vocabulary
         self.dim_image, self.dim = dim_image, dim
         self.similarity = similarity or Cosine()
@@ -91,6 +94,20 @@ class VSE(DualEncoder, Part):
                 f"The images have shape {tuple(images.shape)}, and the model takes pictures, "
                 f"(n, 3, {side}, {side}) or a list of files: see model.preprocessing."
             )
+
+    def merge_adapters(self) -> None:
+        """Make adapters of low rank (`learn=lora`) part of the weights that they stand beside: the
+        same vectors, without the library that made them."""
+        sides = {"encoder": self.sentence_encoder, "image_encoder": self.image_encoder}
+        for key, side in sides.items():
+            if changed := side.merge():
+                make = self._keys[key]
+                self._keys[key] = partial(make.func, *make.args, **{**make.keywords, **changed})
+
+    @property
+    def logit(self) -> Logit | None:
+        """What the training that its towers come from made of similarities; None: no such."""
+        return self.sentence_encoder.logit or self.image_encoder.logit
 
     @property
     def preprocessing(self) -> Preprocessing | None:

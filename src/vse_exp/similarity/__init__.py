@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vse_exp.errors import UserError
-from vse_exp.similarity.base import Similarity
+from vse_exp.similarity.base import Logit, Similarity
 from vse_exp.similarity.cosine import Cosine
 from vse_exp.similarity.order import Order
 
-__all__ = ["Cosine", "Order", "Similarity", "SimilarityLike", "find_similarity"]
+__all__ = ["Cosine", "Logit", "Order", "Similarity", "SimilarityLike", "find_similarity"]
 
 
 SimilarityLike = Similarity | str

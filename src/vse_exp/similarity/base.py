@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from vse_exp.parts import Part
+
+
+class Logit(NamedTuple):
+    """What training makes of a similarity: `scale * similarity + bias`."""
+
+    scale: float
+    bias: float = 0.0
 
 
 class Similarity(Part):

@@ -64,10 +64,11 @@ def complete_model(node: dict[str, Any], seed: int) -> dict[str, Any]:
     """The node of a model with all keys, those among them that follow from files that it names."""
     node = check(node, "model")
     text, images = node["encoder"], node["image_encoder"]
-    return node | {
-        "encoder": _class_of(text, SentenceEncoder).complete(text),
-        "image_encoder": _class_of(images, ImageEncoder).complete(images, seed),
-    }
+    of_text, of_images = _class_of(text, SentenceEncoder), _class_of(images, ImageEncoder)
+    text, images = of_text.complete(text), of_images.complete(images, seed)
+    if node["dim"] is None:
+        node["dim"] = of_text.own_dim(text) or of_images.own_dim(images)
+    return node | {"encoder": text, "image_encoder": images}
 
 
 def build_model(node: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:

@@ -54,7 +54,7 @@ class RetrievalModule(LightningModule):
             raise UserError(f"chunk_size is {chunk_size}: null, or at least 1.")
         self.model = model
         self.loss = loss
-        self.loss.use(model.similarity)
+        self.loss.use(model.similarity, model.logit)
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.decay_c = decay_c

@@ -106,6 +106,8 @@ class RetrievalValidation(Callback):
             self.best, self.without_gain = metrics, 0
             if trainer.is_global_zero:
                 extra = {"dev": metrics, "step": step, **self.keep}
+                if pl_module.loss.logit is not None:
+                    extra["logit"] = pl_module.loss.logit._asdict()
                 save_model(pl_module.evaluated_model, self.best_path, extra)
                 write_ranks(self.ranks_path, evaluation)
         else:

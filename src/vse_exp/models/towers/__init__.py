@@ -1,0 +1,1 @@
+"""The two sides of other libraries' dual encoders (CLIP, SigLIP, …), to be trained on."""

@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.encoders import DIM, ENCODERS, build, encode_plainly, flickr8k_captions
 from benchmarks.machine import status
-from vse_exp.compat.loading import load_model
+from vse_exp.compat.loading import load_file
 from vse_exp.models.checkpoint import save_model
 from vse_exp.text.vocabulary import Vocabulary
 
@@ -82,7 +82,7 @@ def _embed(folder: Path) -> dict[str, float]:
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     with open(folder / "captions.txt", encoding="utf-8") as file:
         some = [line.strip() for line, _ in zip(file, range(PLAIN), strict=False)]
-    model = load_model(folder / "model.ckpt").eval()
+    model = load_file(folder / "model.ckpt").eval()
     encode_plainly(model, some[:256])
     started = clock()
     encode_plainly(model, some)

@@ -64,7 +64,7 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model.encoder=rnn"], "Unknown model.encoder=rnn: There are bow, gru, lstm"),
+        (["model.encoder=rnn"], "Unknown model.encoder=rnn: There are bow, fused, gru"),
         (["loss=hinge", "loss.margin=1.5"], "loss.margin=1.5 must be at most 1"),
         (["model.encoder=bow", "model.encoder.dim_word=5"], "Unknown key model.encoder.dim_word"),
         (["data.name=elsewhere"], "No train split of data set 'elsewhere'"),

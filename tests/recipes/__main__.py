@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 import vse_exp.train  # noqa: F401  (registers what its config interpolates)
 from vse_exp.cli import config_dir
 
-WHERE_AND_HOW = ("paths", "logger", "progress", "resume", "disp_freq", "seed")
+WHERE_AND_HOW = ("paths", "logger", "progress", "quiet", "resume", "disp_freq", "seed")
 """Keys that make no recipe."""
 
 

@@ -115,18 +115,18 @@ def test_a_training_in_chunks(tiny, tmp_path):
 
 def one_update(module: RetrievalModule, precision: MixedPrecision | None) -> None:
     batch = batch_of(module.model.vocabulary)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_steps=1,
-        plugins=[precision] if precision else [],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # Lightning's advice, on Slurm's srun among it
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=1,
+            plugins=[precision] if precision else [],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
         trainer.fit(
             module,
             torch.utils.data.DataLoader([batch], batch_size=None),

@@ -83,12 +83,7 @@ class ContrastiveLoss(nn.Module, Part):
         return None
 
     def forward(
-        self,
-        images: Tensor,
-        captions: Tensor,
-        image_ids: Tensor,
-        past: Past | None = None,
-        own: slice | None = None,
+        self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
     ) -> Tensor:
         raise NotImplementedError
 

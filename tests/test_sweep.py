@@ -113,7 +113,8 @@ def test_the_best_values_are_told_as_a_command(tiny, tmp_path, monkeypatch, capf
     from vse_exp.train import main as train_main
 
     assert call(monkeypatch, main, *study_arguments(tiny, tmp_path), "n_trials=1") == 0
-    command = shlex.split(capfd.readouterr().err.splitlines()[-1])
+    told = capfd.readouterr().err.splitlines()
+    command = shlex.split([line for line in told if "vse_exp.train" in line][-1])
     assert command[:3] == ["python", "-m", "vse_exp.train"]
     again = [*command[3:], f"paths.run_dir={tmp_path / 'again'}"]
     assert call(monkeypatch, train_main, *again) == 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Device, ModelCommand, Share
+from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.schema import Size, Text, form
 from vse_exp.sharding import Shard, spelled_out
 
@@ -21,7 +21,7 @@ class Embed(ModelCommand):
     output: Annotated[str, form(r"\.npy$", "a file that ends in .npy")]
     block: Size
     batch_size: Size
-    shard: Share
+    shard: ShardOf
     device: Device
 
 

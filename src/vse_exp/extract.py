@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Device, ModelCommand, Share
+from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.schema import Keys, Seed, Size, Text
 from vse_exp.sharding import spelled_out
@@ -48,7 +48,7 @@ class Extract(ModelCommand):
     num_workers: Annotated[int, Field(ge=0, le=1024)] | None
     device: Device
     max_pixels: Size
-    shard: Share
+    shard: ShardOf
     strict: bool
     drop_unreadable: bool
     overwrite: bool

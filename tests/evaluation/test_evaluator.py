@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,11 +34,16 @@ class Given(DualEncoder):
     def encode_images(self, *_: Any, **__: Any) -> np.ndarray:
         return self.images
 
+    def image_blocks(self, *_: Any, **__: Any) -> Iterator[np.ndarray]:
+        yield self.images
+
     def encode_sentences(self, *_: Any, **__: Any) -> np.ndarray:
         return self.captions
 
 
-SPLIT: Any = SimpleNamespace(image_features=None, captions=None, caption_image=caption_image)
+SPLIT: Any = SimpleNamespace(
+    image_features=np.zeros((10, 1), np.float32), captions=None, caption_image=caption_image
+)
 
 
 def naive(scores: np.ndarray) -> dict[str, float]:

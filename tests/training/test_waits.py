@@ -80,7 +80,9 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ON_GPU = [one for one in options("optimizer") if one != "lazy_adam"]  # which refuses it
-WORDS_ONLY = [one for one in options("model.encoder") if one not in ("pretrained", "fused")]
+WORDS_ONLY = [
+    one for one in options("model.encoder") if one not in ("pretrained", "fused", "tower")
+]
 REGIONS = "data.name=regions model.image_encoder.region_dropout=0.5"
 CASES = [
     *(f"experiment={one}" for one in options("experiment") if one not in WITH_OTHER_DATA),
@@ -97,7 +99,11 @@ CASES = [
         for one in ("bow", "gru", "transformer")
         for pooling in options("model.encoder.pooling")
     ),
-    *(f"model.image_encoder={one}" for one in options("model.image_encoder") if one != "backbone"),
+    *(
+        f"model.image_encoder={one}"
+        for one in options("model.image_encoder")
+        if one not in ("backbone", "tower")
+    ),
     *(
         f"{REGIONS} model.image_encoder.pooling={one}"
         for one in options("model.image_encoder.pooling")

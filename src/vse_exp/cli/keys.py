@@ -12,7 +12,7 @@ from vse_exp.schema import Count, Keys, Seed, Size, Text, form
 Device = Annotated[
     str, form(r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", "auto, cpu, mps, cuda or cuda:1 …")
 ]
-Share = Annotated[str, form(r"^\d{1,6}/[1-9]\d{0,5}$", "a share i/n, 0/8 to 7/8")] | None
+ShardOf = Annotated[str, form(r"^\d{1,6}/[1-9]\d{0,5}$", "a share i/n, 0/8 to 7/8")] | None
 """Of a job, by one of several processes (`vse_exp.sharding`)."""
 Texts = Text | Annotated[list[Text], Field(min_length=1)]
 """One, or several as [a, b]."""

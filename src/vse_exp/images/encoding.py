@@ -40,6 +40,11 @@ def backbone_of(provenance: dict[str, Any], weights: str | None = None) -> Backb
 
     `weights`: where they lie now, if elsewhere. UserError where those found are others.
     """
+    if missing := {"transform", "weights", "weights_sha256"} - provenance.keys():
+        raise UserError(
+            f"The record of the features lacks {', '.join(sorted(missing))}, so no others can be "
+            "made like them: extract them again with `python -m vse_exp.extract`."
+        )
     transform = Preprocessing.from_dict(provenance["transform"]).to_dict()
     seed = provenance.get("seed", 0)
     backbone = build_backbone(

@@ -74,15 +74,15 @@ def wrong_values(field: FieldInfo) -> list[Any]:
     types = [get_origin(one) or one for one, _ in admitted]
     if any(one is Any or one is object for one in types):
         return []
-    about = [one for _, one in admitted for one in flat(one)]
     text, number = str in types, int in types or float in types
+    about = [one for _, one in admitted for one in flat(one)]
     wrong: list[Any] = []
     if NoneType not in types:
         wrong.append(None)
     if not any(isinstance(one, type) and issubclass(one, (dict, BaseModel)) for one in types):
         wrong += [{"a": 1}]
     elif any(isinstance(one, type) and issubclass(one, BaseModel) for one in types):
-        wrong += [{"nonsense": 1}, 3]
+        wrong += [{"nonsense": 1}, *([] if text else [3])]
     if not {list, tuple, set} & set(types) and not any("Sequence" in str(one) for one in types):
         wrong.append([1])
     if not text:

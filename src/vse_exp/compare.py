@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand
+from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand, Vectors, of_vectors
 from vse_exp.errors import UserError
 from vse_exp.files import write_json
 from vse_exp.schema import Seed, Size, Text
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 class Compare(ModelCommand):
     data: Data
-    a: Checkpoints
-    b: Checkpoints
+    a: Checkpoints | Vectors
+    b: Checkpoints | Vectors
     split: Text
     resamples: Annotated[int, Field(ge=1, le=10_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
@@ -101,6 +101,9 @@ def _side(cfg: DictConfig, name: str) -> Side | None:
     a page."""
     from vse_exp.pages.comparison import Side
 
+    data: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    if isinstance(cfg[name], DictConfig):
+        return Side.of(of_vectors(cfg[name], cfg), data, cfg.split, cfg.device, cfg.trust)
     given: Any = cfg[name] if isinstance(cfg[name], str) else list(cfg[name])
     path = Path(given if isinstance(given, str) else given[0])
     if path.is_dir() and cfg.page is not None:
@@ -112,7 +115,6 @@ def _side(cfg: DictConfig, name: str) -> Side | None:
                 f"{name}={given}."
             )
         return None
-    data: Any = OmegaConf.to_container(cfg.data, resolve=True)
     return Side.of(given, data, cfg.split, cfg.device, cfg.trust)
 
 

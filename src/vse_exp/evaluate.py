@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand
+from vse_exp.cli.keys import Data, Device, Judging, judged
 from vse_exp.errors import UserError
 from vse_exp.files import write_json, write_text
 from vse_exp.parts import Node
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from vse_exp.models.dual import DualEncoder
 
 
-class Evaluate(ModelCommand):
+class Evaluate(Judging):
     data: Data
-    checkpoint: Checkpoints
     split: Text
     protocol: Literal["full", "folds", "first_n", "karpathy", "clip_benchmark", "mteb"]
     n_images: Size
@@ -53,10 +52,9 @@ class Evaluate(ModelCommand):
 def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
-    from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.eccv import eccv_metrics
     from vse_exp.evaluation.embed import embed_split
-    from vse_exp.evaluation.evaluator import embed_bank, load_split_for
+    from vse_exp.evaluation.evaluator import embed_bank, load_split_for, open_judged
     from vse_exp.evaluation.neighbours import hubness
     from vse_exp.evaluation.published import evaluate_as
     from vse_exp.evaluation.rank_files import write_ranks
@@ -64,14 +62,13 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.statistics import bootstrap_intervals
     from vse_exp.evaluation.tables import eccv_table, further_table, results_table
 
-    model = load_model(cfg.checkpoint, cfg.device, cfg.trust)
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
     if cfg.bank is not None and cfg.rerank is None:
         raise UserError(f"bank={cfg.bank} is for re-ranking: say rerank=… too, or leave it out.")
+    model, split, source = open_judged(judged(cfg), data, cfg.split, cfg.device, cfg.trust)
     bank = cfg.bank and embed_bank(
         model, load_split_for(model, data, cfg.bank), f"{cfg.data.name} {cfg.bank}"
     )
-    split = load_split_for(model, data, cfg.split)
     ids = _coco_ids(cfg, split)
     images, captions = embed_split(model, split)
     similarity = model.similarity
@@ -89,7 +86,7 @@ def main(cfg: DictConfig) -> None:
         relevance=cfg.relevance and _relevance(cfg.relevance, split),
     )
     metrics: dict[str, Any] = dict(result.metrics)
-    protocol = f"{cfg.data.name} {cfg.split}, {result.protocol}"
+    protocol = f"{source}, {result.protocol}"
     if cfg.relevance:
         protocol += f", right answers of {Path(cfg.relevance).name} too"
     rows = {cfg.split: result.metrics}

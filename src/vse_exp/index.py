@@ -8,7 +8,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Collection, Device, ModelCommand
+from vse_exp.cli.keys import Collection, Device, ModelCommand, judged
 from vse_exp.schema import Keys, Size, Text
 
 
@@ -22,7 +22,9 @@ class Ann(Keys):
 
 
 class Index(Collection, ModelCommand):
-    checkpoint: Text
+    checkpoint: Text | None
+    images: Text | None
+    caption_image: Text | None
     output: Text
     overwrite: bool
     half: bool
@@ -34,12 +36,16 @@ class Index(Collection, ModelCommand):
 @verb("index", Index)
 def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
-    from vse_exp.retrieval.collection import gallery_from_config
+    from vse_exp.retrieval.collection import gallery_from_config, gallery_of_vectors
     from vse_exp.retrieval.parquet import write_parquet
 
     config: Any = OmegaConf.to_container(cfg)
-    model = load_model(cfg.checkpoint, cfg.device, cfg.trust)
-    gallery = gallery_from_config(config, model, cfg.output)
+    if cfg.images is None:
+        gallery = gallery_from_config(
+            config, load_model(judged(cfg), cfg.device, cfg.trust), cfg.output
+        )
+    else:
+        gallery = gallery_of_vectors(config, judged(cfg), cfg.output)
     for kind in gallery.kinds:
         items = gallery.items(kind)
         print(f"{len(items):,} {kind} of {items.vectors.shape[1]} dimensions")

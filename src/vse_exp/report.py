@@ -8,14 +8,13 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand, Texts
+from vse_exp.cli.keys import Data, Device, Judging, Texts, judged
 from vse_exp.errors import UserError
 from vse_exp.schema import Count, Size, Text
 
 
-class Report(ModelCommand):
+class Report(Judging):
     data: Data
-    checkpoint: Checkpoints | None
     run: Texts | None
     split: Text
     output: Text
@@ -30,8 +29,12 @@ class Report(ModelCommand):
 @verb("report", Report)
 def main(cfg: DictConfig) -> None:
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    if (config["run"] is None) == (config["checkpoint"] is None):
-        raise UserError("Give checkpoint=FILE for results on a split, or run=FOLDER for curves.")
+    given = [config[key] for key in ("run", "checkpoint", "images")]
+    if sum(one is not None for one in given) != 1:
+        raise UserError(
+            "Give checkpoint=FILE (or images=FILE captions=FILE, vectors) for results on a split, "
+            "or run=FOLDER for curves."
+        )
     if config["run"] is not None:
         from vse_exp.pages.curves import write_curves
 
@@ -40,8 +43,8 @@ def main(cfg: DictConfig) -> None:
         return
     from vse_exp.pages.report import report_from_config
 
-    result = report_from_config(config)
-    print(f"rsum {result.metrics['rsum']:.1f} ({cfg.data.name} {cfg.split}, {result.protocol})")
+    result, source = report_from_config(config, judged(cfg))
+    print(f"rsum {result.metrics['rsum']:.1f} ({source}, {result.protocol})")
     print(f"Report: {Path(cfg.output) / 'index.html'}")
 
 

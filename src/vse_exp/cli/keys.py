@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
+from vse_exp.errors import UserError
 from vse_exp.parts import Node
 from vse_exp.schema import Count, Keys, Seed, Size, Text, form
 
@@ -35,6 +39,43 @@ class ModelCommand(Command):
     """What commands have that load a model."""
 
     trust: list[Text]
+
+
+class Vectors(Keys):
+    """Files of another program's vectors."""
+
+    images: Text
+    captions: Text
+    caption_image: Text | None = None
+
+
+class Judging(ModelCommand):
+    """What commands have that judge a model, or vectors, on a split."""
+
+    checkpoint: Checkpoints | None
+    images: Text | None
+    captions: Text | None
+    caption_image: Text | None
+
+
+def judged(cfg: DictConfig) -> Any:
+    """What is to be judged: checkpoints, or the files of vectors. UserError without either."""
+    if (cfg.checkpoint is None) == (cfg.images is None):
+        reason = "is required" if cfg.images is None else "has vectors of its own"
+        raise UserError(
+            f"checkpoint=… {reason}: give it, or vectors in its place (images=FILE.npy "
+            "captions=FILE.npy)."
+        )
+    if cfg.images is not None:
+        return of_vectors({key: cfg[key] for key in Vectors.model_fields}, cfg)
+    return cfg.checkpoint if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
+
+
+def of_vectors(files: Any, cfg: DictConfig) -> dict[str, Any]:
+    """Files of vectors, and the data set that they are of, where it was typed: what a command
+    takes without is not meant."""
+    typed = any(re.match(r"data[.=]", one) for one in HydraConfig.get().overrides.task)
+    return {**files, "data": OmegaConf.to_container(cfg.data, resolve=True) if typed else None}
 
 
 class SplitFiles(Keys):

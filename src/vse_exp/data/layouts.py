@@ -79,20 +79,25 @@ def load_split(
     normalize: bool = False,
     in_memory: bool = False,
     pictures: str | None = None,
+    texts: list[str] | None = None,
+    caption_image: np.ndarray | None = None,
 ) -> Split:
     """Read and check one split.
 
-    `captions_per_image` settles what rows alone cannot tell; null: found out. Raises UserError
-    where files are missing or broken, where rows and captions do not fit, and where a row is NaN,
-    infinite or zero.
+    `captions_per_image` settles what rows alone cannot tell; null: found out. `texts` are captions
+    in place of the file's, and `caption_image` int64 (n_captions,) in place of what names and
+    numbers say. Raises UserError where files are missing or broken, where rows and captions do not
+    fit, and where a row is NaN, infinite or zero.
     """
-    captions = read_lines(files.captions)
+    captions = read_lines(files.captions) if texts is None else texts
     array = open_features(files.features)
     unit_norm = check_rows(array, files.features)
     names = read_lines(files.images) if os.path.isfile(files.images) else None
-    if names is not None and len(names) == len(captions) and len(array) != len(captions):
+    repeats = 1
+    if caption_image is not None:
+        names = names if names is not None and len(names) == len(array) else None
+    elif names is not None and len(names) == len(captions) and len(array) != len(captions):
         names, caption_image = _map_by_name(names, array, files)
-        repeats = 1
     else:
         per_image, repeats = _group_sizes(len(captions), array, captions_per_image, files)
         caption_image = np.arange(len(captions)) // per_image

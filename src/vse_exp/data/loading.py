@@ -344,7 +344,11 @@ def load_split_from_config(
     features. `config["captions"]` names data sets whose captions stand in place of its own,
     `config["languages"]` the languages of those that are kept.
     """
-    found = _load_split(config, split, preprocessing)
+    return in_its_words(_load_split(config, split, preprocessing), config, split)
+
+
+def in_its_words(found: Split, config: Mapping[str, Any], split: str) -> Split:
+    """The split with the captions and in the languages that the config names."""
     if sources := find_caption_files(config, split):
         found = with_captions(found, sources)
     wanted = config.get("languages")
@@ -356,9 +360,7 @@ def _load_split(config: Mapping[str, Any], split: str, preprocessing: Preparatio
     if layout is not None and (found := layout.split(split, preprocessing, normalize)) is not None:
         return found
     files = find_split_files(config, split)
-    pictures = config.get("pictures")
-    if pictures is None:
-        pictures = "scenes" if config["name"] == "scenes" else files.find_pictures(split)
+    pictures = place_of_pictures(config, files, split)
     if preprocessing is not None:
         if pictures is None:
             raise UserError(
@@ -379,3 +381,9 @@ def _load_split(config: Mapping[str, Any], split: str, preprocessing: Preparatio
         in_memory=bool(config.get("in_memory", False)),
         pictures=pictures,
     )
+
+
+def place_of_pictures(config: Mapping[str, Any], files: SplitFiles, split: str) -> str | None:
+    """Where the pictures lie, as the config says or as they are found; None: they are not."""
+    found = "scenes" if config["name"] == "scenes" else files.find_pictures(split)
+    return config.get("pictures") or found

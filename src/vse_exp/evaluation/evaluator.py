@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import load_split_from_config
+from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.vectors import given_vectors
 from vse_exp.models.dual import DualEncoder
+
+
+class Judged(NamedTuple):
+    """A model, and the split on which it is judged with what that is called."""
+
+    model: DualEncoder
+    split: Split
+    source: str
+
+
+def open_judged(
+    which: str | Sequence[str] | Mapping[str, Any],
+    data: Mapping[str, Any],
+    split: str,
+    device: str = "cpu",
+    trust: Sequence[str] = (),
+) -> Judged:
+    """Of what `load_model` takes; or of a mapping, the files of `given_vectors`, both."""
+    if isinstance(which, Mapping):
+        if which["captions"] is None:
+            raise UserError("Vectors of images and of captions are judged: give captions=FILE.npy.")
+        model, found = given_vectors(**which, split=split)
+        known = which.get("data")
+        return Judged(model, found, f"{known['name']} {split}" if known else model.name)
+    model = load_model(which, device, trust)
+    return Judged(model, load_split_for(model, data, split), f"{data['name']} {split}")
 
 
 def evaluate_model(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,17 +62,9 @@ def open_features(path: str | os.PathLike[str], single: bool = False) -> np.ndar
 
     UserError: missing, truncated, wrong dtype or shape.
     """
-    path = Path(path)
     if not os.path.isfile(path):
         raise UserError(f"No feature file {path}: give a .npy with one row an image.")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy reads the header as Python, and raises what that raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is no complete .npy file ({reason}): write it again.") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise UserError(f"{path} holds several arrays: give a .npy with one.")
+    array = load_array(path)
     if array.dtype not in (np.float16, np.float32, np.float64):
         raise UserError(
             f"{path} holds {array.dtype}, and features are float16, float32 or float64: convert it."
@@ -85,6 +76,21 @@ def open_features(path: str | os.PathLike[str], single: bool = False) -> np.ndar
             f"{path} has shape {array.shape}, and features are (n_images, dim_image) or "
             "(n_images, n_regions, dim_image)."
         )
+    return array
+
+
+def load_array(path: str | os.PathLike[str]) -> np.ndarray:
+    """Memory-map the array in a `.npy`, never by pickle. UserError where it is none."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"No file {path}: give a .npy.") from None
+    except Exception as error:  # numpy reads the header as Python, and raises what that raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is no complete .npy file ({reason}): write it again.") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UserError(f"{path} holds several arrays: give a .npy with one.")
     return array
 
 
@@ -102,11 +108,11 @@ def check_rows(array: np.ndarray, path: str | os.PathLike[str]) -> bool:
         finite = norms.isfinite().all(1)
         if not bool(finite.all()):
             row = part.start + int((~finite).nonzero()[0])
-            raise UserError(f"{path} row {row} holds NaN or Inf: extract that image again.")
+            raise UserError(f"{path} row {row} holds NaN or Inf: make that row again.")
         empty = (norms == 0).all(1)
         if bool(empty.any()):
             row = part.start + int(empty.nonzero()[0])
-            raise UserError(f"{path} row {row} is all zero: extract that image again.")
+            raise UserError(f"{path} row {row} is all zero: make that row again.")
         unit = unit and bool(((norms - 1).abs() < tolerance).all())
     return unit
 

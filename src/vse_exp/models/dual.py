@@ -51,6 +51,8 @@ class DualEncoder(nn.Module):
     """How the features it was trained on were made; None where not known, and for pictures."""
     logit_scale: float | None = None
     """What training multiplied similarities with, where the model has learnt that."""
+    encodes_anything = True
+    """Whether it takes other sentences and images than those of one split."""
     captions_at_once, features_at_once, pictures_at_once = 1024, 4096, 64
 
     @property

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
 from vse_exp.evaluation import groups
 from vse_exp.evaluation.embed import embed_split
-from vse_exp.evaluation.evaluator import load_split_for
+from vse_exp.evaluation.evaluator import open_judged
 from vse_exp.evaluation.neighbours import best_captions, best_images, k_occurrence
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.statistics import Comparison
@@ -42,15 +41,15 @@ class Side:
     @classmethod
     def of(
         cls,
-        checkpoint: str | Sequence[str],
+        which: str | Sequence[str] | Mapping[str, Any],
         data: Mapping[str, Any],
         split_name: str,
         device: str,
         trust: Sequence[str],
     ) -> Side:
-        """Embeds and ranks a split with the model of a checkpoint, or of several."""
-        model = load_model(checkpoint, device, trust)
-        split = load_split_for(model, data, split_name)
+        """Embeds and ranks a split with the model of a checkpoint, or of several, or takes its
+        vectors from files (see `open_judged`)."""
+        model, split, _ = open_judged(which, data, split_name, device, trust)
         images, captions = embed_split(model, split)
         rows = images, captions
         return cls(

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.blocks import score_blocks
 from vse_exp.evaluation.embed import embed_split
-from vse_exp.evaluation.evaluator import load_split_for
+from vse_exp.evaluation.evaluator import open_judged
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rows import as_rows
@@ -68,8 +67,8 @@ def write_report(
             "caption_image": split.caption_image.tolist(),
             "pictures": shown,
         }
-        pairs = chosen_pairs(content, reasons)
-        looked = reasons_for(pairs, model, split, images, captions, thumbnails)
+        pairs = chosen_pairs(content, reasons if model.encodes_anything else 0)
+        looked = reasons_for(pairs, model, split, images, captions, thumbnails) if pairs else {}
         text = page(
             "report.html.j2",
             title="What the model retrieves",
@@ -100,19 +99,20 @@ def _told(content: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def report_from_config(config: Mapping[str, Any]) -> Evaluation:
-    """The report that the keys in conf/report.yaml ask for."""
-    model = load_model(config["checkpoint"], config["device"], config["trust"])
-    data, name = config["data"], config["split"]
-    split = load_split_for(model, data, name)
+def report_from_config(config: Mapping[str, Any], which: Any) -> tuple[Evaluation, str]:
+    """The report that the keys in conf/report.yaml ask for, of `which` models or vectors (see
+    `open_judged`); and what the split is called."""
+    model, split, source = open_judged(
+        which, config["data"], config["split"], config["device"], config["trust"]
+    )
     thumbnails = open_thumbnails(config["pictures"] or split.pictures, split.image_names)
     if thumbnails is None:
         print("No pictures at hand (pictures=… says where they lie): images are shown by name.")
-    return write_report(
+    result = write_report(
         config["output"],
         model,
         split,
-        source=f"{data['name']} {name}",
+        source=source,
         about=f"Model: {model.describe()}",
         thumbnails=thumbnails,
         k=config["k"],
@@ -120,6 +120,7 @@ def report_from_config(config: Mapping[str, Any]) -> Evaluation:
         projection=config["map"],
         overwrite=config["overwrite"],
     )
+    return result, source
 
 
 def single_results(

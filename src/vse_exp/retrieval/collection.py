@@ -13,6 +13,7 @@ from vse_exp.data import load_split_from_config, open_features
 from vse_exp.data.layouts import Split, find_pictures
 from vse_exp.data.loading import find_split_files
 from vse_exp.errors import UserError
+from vse_exp.evaluation.vectors import given_vectors
 from vse_exp.files import read_lines
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.pictures import PictureRows
@@ -98,7 +99,7 @@ def _joined(data: str, name: str, splits: list[Split]) -> Collection:
     places = [place for place in dict.fromkeys(split.pictures for split in splits) if place]
     rest = [split.image_features for split in others]
     return Collection(
-        f"{data} {name}",
+        f"{data} {name}".strip(),
         first.image_features.followed_by(rest) if rest else first.image_features,
         [name for each in names for name in each] if len(names) == len(splits) else None,
         [caption for split in splits for caption in split.captions],
@@ -106,6 +107,20 @@ def _joined(data: str, name: str, splits: list[Split]) -> Collection:
         places if len(places) > 1 else next(iter(places), None),
         first.provenance,
     )
+
+
+def gallery_of_vectors(
+    config: Mapping[str, Any], files: Mapping[str, Any], output: str | None
+) -> Gallery:
+    """Build a gallery of another program's vectors, the `files` of `given_vectors`."""
+    model, split = given_vectors(**files, split=config["split"])
+    data = (files["data"] or {}).get("name", Path(files["images"]).name)
+    collection = _joined(data, config["split"] if files["data"] else "", [split])
+    if config["images_list"]:
+        collection.image_names = read_lines(Path(config["images_list"]))
+    if not split.captions:
+        collection.captions = collection.caption_image = None
+    return _build(config, model, collection, output)
 
 
 def _of_files(config: Mapping[str, Any], model: DualEncoder) -> Collection:
@@ -143,6 +158,16 @@ def gallery_from_config(
         data = config.get("data") or {}
         allow = config.get("allow_feature_mismatch") or data.get("allow_feature_mismatch")
         model.check_features(collection.provenance, bool(allow))
+    return _build(config, model, collection, output, verbose)
+
+
+def _build(
+    config: Mapping[str, Any],
+    model: DualEncoder,
+    collection: Collection,
+    output: str | None,
+    verbose: bool = True,
+) -> Gallery:
     ann = dict(config.get("ann") or {})
     return build_gallery(
         model,

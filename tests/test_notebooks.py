@@ -11,12 +11,14 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.filterwarnings("default")  # the kernel's own libraries
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path: Path, tmp_path):
+def test_notebook_runs(path: Path):
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
+    before = sorted(path.parent.rglob("*"))
+    resources = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    assert sorted(path.parent.rglob("*")) == before  # what it writes lies elsewhere
     printed = "".join(str(cell.get("outputs", "")) for cell in notebook.cells)
     assert "image/" in printed  # a picture, or several in a table
     if path.stem == "01_tour":

@@ -39,10 +39,11 @@ def test_captions_make_a_model(ran, tmp_path: Path, monkeypatch, capsys) -> None
     told = run_command(lambda: photos.main(keys), capsys=capsys).out
     assert [name for name, _ in ran] == ["prepare", "extract", "train", "index"]
     arguments = dict(ran)
-    assert "images='my photos'" in arguments["prepare"]
+    assert "images=my photos" in arguments["prepare"]
     assert {"data.batch_size=32", "model.encoder=gru"} <= set(arguments["train"])
-    assert {"split=all", "pictures='my photos'"} <= set(arguments["index"])
+    assert {"split=all", "pictures=my photos"} <= set(arguments["index"])
     assert "python -m vse_exp.demo checkpoint=photo_search/run/checkpoints/best.ckpt" in told
+    assert "'query=a dog on the beach'" in told
 
 
 def test_without_captions_and_without_a_model_there_is_nothing_to_search_with(ran, capsys) -> None:

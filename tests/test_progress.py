@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 from vse_exp import progress as module
-from vse_exp.progress import progress, track
+from vse_exp.progress import progress, redraws, track
 
 
 def test_lines_say_what_is_done_and_left(capsys, monkeypatch):
@@ -15,6 +17,18 @@ def test_lines_say_what_is_done_and_left(capsys, monkeypatch):
     assert first == "photos: 20 of 40 images were done before"
     assert second.startswith("photos: 30 of 40 images, ")
     assert third.endswith(" 0 s left")
+
+
+def test_a_cell_of_a_notebook_is_no_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    assert redraws(Terminal())
+    assert not redraws(io.StringIO())
+    monkeypatch.setenv("JPY_PARENT_PID", "1")  # set for all that a kernel starts
+    assert not redraws(Terminal())
 
 
 def test_short_work_says_nothing(capsys):

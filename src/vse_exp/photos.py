@@ -17,7 +17,7 @@ from vse_exp.cli.keys import Device, ModelCommand
 from vse_exp.errors import UserError
 from vse_exp.schema import Size, Text, form
 
-_PLAIN = re.compile(r"[\w./:+@-]+")
+_PLAIN = re.compile(r"[\w./:+@-]+( [\w./:+@-]+)*")
 UPDATES_AN_EPOCH = 20
 """What a training should have at least, whose batches are smaller then."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 LINE_SECONDS = 30.0
 """Time between lines where the output is no terminal."""
@@ -25,6 +26,17 @@ def silence() -> Iterator[None]:
             yield
     finally:
         _silent.reset(before)
+
+
+def silent() -> bool:
+    """Whether `silence` holds here."""
+    return _silent.get()
+
+
+def redraws(stream: TextIO) -> bool:
+    """Whether what is written there can be drawn over: on a terminal, which a notebook's cell only
+    says that it is."""
+    return stream.isatty() and "JPY_PARENT_PID" not in os.environ
 
 
 def spoken(seconds: float) -> str:
@@ -60,7 +72,7 @@ def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import TimeRemainingColumn as TimeLeft
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not redraws(sys.stderr):
         yield _Lines(task, unit, console)
         return
     speed = TextColumn("{task.fields[speed]}")

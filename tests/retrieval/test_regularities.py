@@ -9,6 +9,7 @@ import torch
 from small_models import small_model
 from vse_exp.errors import UserError
 from vse_exp.models.vse import VSE
+from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.regularities import regularities
 from vse_exp.text.vocabulary import Vocabulary
 
@@ -32,6 +33,8 @@ def test_a_word_takes_the_place_of_another(model: VSE) -> None:
     found = regularities(model, [5.0, 0.0], "day", "night", GALLERY, k=3)
     assert found.items.tolist() == [2, 3, 1]
     np.testing.assert_allclose(found.scores, np.cos(np.deg2rad([0, 10, 45])), atol=1e-6)
+    gallery = build_gallery(model, images=np.eye(5, 2), image_names=list("abcde"))
+    assert [(hit.item, hit.name) for hit in found.hits(gallery)] == [(2, "c"), (3, "d"), (1, "b")]
 
 
 def test_reranking_by_the_mean_of_the_results(model: VSE) -> None:

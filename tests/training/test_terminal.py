@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import nullcontext
 
 from test_cli import SHORT, call
 from vse_exp.compat.loading import load_model
-from vse_exp.progress import spoken
+from vse_exp.progress import silence, spoken
 from vse_exp.runs.board import Board
 from vse_exp.runs.folder import RunFolder
 from vse_exp.train import main as train_main
@@ -56,6 +57,10 @@ def test_the_table_of_a_sweep(tmp_path, capfd):
     assert ["done", "finished", "300.0", "290.0", "12", "s"] in rows
     assert ["failed", "failed"] in rows
     assert ["pruned", "pruned"] in rows
+    for shown in (False, True):
+        with silence() if shown else nullcontext(), Board(lambda: {"a": tmp_path / "done"}, shown):
+            pass
+        assert capfd.readouterr() == ("", "")
 
 
 def test_times_are_told_in_the_unit_that_suits_them():

@@ -8,6 +8,7 @@ import numpy as np
 
 from vse_exp.errors import UserError
 from vse_exp.models.dual import DualEncoder
+from vse_exp.retrieval.gallery import Gallery, Hit
 
 
 class Regularity(NamedTuple):
@@ -15,6 +16,14 @@ class Regularity(NamedTuple):
 
     items: np.ndarray
     scores: np.ndarray
+
+    def hits(self, gallery: Gallery) -> list[Hit]:
+        """With the names of that gallery's images, as `vse_exp.show` takes them."""
+        names = gallery.items("images").names
+        return [
+            Hit(int(item), float(score), names[item])
+            for item, score in zip(self.items, self.scores, strict=True)
+        ]
 
 
 def regularities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from vse_exp.errors import UserError
+from vse_exp.progress import redraws, silent
 from vse_exp.runs.folder import RunFolder
 
 Row = tuple[str, str, str, str, str]
@@ -22,18 +24,21 @@ class Board:
     """On a terminal the table stands while `with` lasts, and what jobs log is in their run folders
     alone; elsewhere the jobs' own lines are seen, and the table comes at the end.
 
-    `jobs()` gives the run folder of each job that has begun, by what to call it.
+    Nothing of it where not `shown`, or silent. `jobs()` gives the run folder of each job that has
+    begun, by what to call it.
     """
 
-    def __init__(self, jobs: Callable[[], Mapping[str, Path]]) -> None:
+    def __init__(self, jobs: Callable[[], Mapping[str, Path]], shown: bool = True) -> None:
         self.jobs = jobs
+        self.shown = shown and not silent()
+        self.redrawn = self.shown and redraws(sys.stderr)
         self.console = Console(stderr=True)
         self._ended: dict[Path, Row] = {}
         self._over = False
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=1)
 
     def __enter__(self) -> Board:
-        if self.console.is_terminal:
+        if self.redrawn:
             mute_terminal()
             self.live.start()
         return self
@@ -48,7 +53,7 @@ class Board:
         if self.live.is_started:
             self.live.stop()
             mute_terminal(False)
-        elif kind is None and self.jobs():
+        elif self.shown and kind is None and self.jobs():
             self.console.print(self.table())
 
     def table(self) -> Table:
@@ -57,7 +62,7 @@ class Board:
         for heading in ("run", "status", "update", "dev rsum", "test rsum", "time"):
             table.add_column(heading, justify="left" if heading in ("run", "status") else "right")
         rows = [(label, *self._row(path)) for label, path in self.jobs().items()]
-        room = max(3, self.console.height - 6) if self.console.is_terminal else len(rows)
+        room = max(3, self.console.height - 6) if self.redrawn else len(rows)
         for row in rows[-room:]:
             table.add_row(*row)
         if len(rows) > room:

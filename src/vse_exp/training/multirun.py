@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from vse_exp.cli import show_log, user_message
 from vse_exp.errors import Interrupted, SweepError
 from vse_exp.files import write_json, write_text
+from vse_exp.progress import redraws
 from vse_exp.runs.board import Board, label_lines, mute_terminal, short_overrides
 from vse_exp.runs.folder import RunFolder, read_mapping
 
@@ -68,7 +69,7 @@ def _announce(folder: RunFolder) -> None:
     label_lines(label)
     if SWEEP in os.environ:
         write_json(sweep / f"{chosen.job.num:06}.json", {"label": label, "path": str(folder.path)})
-        if sys.stderr.isatty():
+        if redraws(sys.stderr):
             mute_terminal()
 
 
@@ -99,7 +100,7 @@ class SweepTable(Callback):
         write_json(self.folder / "keys.json", {"keys": [*keys, *params]})
         os.environ[SWEEP] = str(self.folder)
         show_log()
-        self.board = Board(self.jobs)
+        self.board = Board(self.jobs, shown=not config.quiet)
         self.board.__enter__()
         atexit.register(self.end)  # Hydra does not tell of a multirun that was stopped
 

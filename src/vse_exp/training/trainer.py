@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from vse_exp.errors import SweepError, UserError
 from vse_exp.models.checkpoint import read_checkpoint, write_checkpoint
 from vse_exp.parts import build
+from vse_exp.progress import redraws
 from vse_exp.runs.folder import RunFolder
 from vse_exp.training.building import build_node, plain
 from vse_exp.training.csv_logger import CSVMetrics
@@ -52,7 +53,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
     callbacks: list[pl.Callback] = [
         build_node(one) for one in cfg.callbacks.values() if one is not None
     ]
-    progress = sys.stderr.isatty() if cfg.progress == "auto" else bool(cfg.progress)
+    progress = redraws(sys.stderr) if cfg.progress == "auto" else bool(cfg.progress)
     progress = progress and not cfg.quiet
     if not _any(callbacks, ProgressBar):
         callbacks.insert(0, TrainingProgress(progress))

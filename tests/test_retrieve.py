@@ -22,6 +22,8 @@ from vse_exp import index, retrieve
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
+from vse_exp.models.vse import VSE
+from vse_exp.retrieval import build
 from vse_exp.retrieval.gallery import open_gallery
 from vse_exp.retrieval.queries import read_queries, verbatim
 from vse_exp.text.vocabulary import Vocabulary
@@ -110,6 +112,57 @@ def test_files_of_ones_own_are_indexed(files: Path, capsys) -> None:
         retrieve.main, "gallery=captions", f"query={caption}", "format=json", capsys=capsys
     )
     assert json.loads(printed)[0]["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_shares_of_an_index_are_the_bytes_of_one_run(files: Path, capsys, monkeypatch) -> None:
+    """One of them broken off after a block, and all of them with one command."""
+    monkeypatch.setattr(build, "BLOCK_CAPTIONS", 8)
+    monkeypatch.setattr(build, "BATCHES", 2)
+    monkeypatch.setattr(VSE, "features_at_once", 3)
+    run(index.main, *TINY, "output=one", capsys=capsys)
+    embedded: list[str] = []
+    encode = VSE.encode_sentences
+
+    def broken_off(self, captions, *rest, **keys):
+        embedded.append(captions[0])
+        if len(embedded) == 3:
+            raise UserError("broken off")
+        return encode(self, captions, *rest, **keys)
+
+    monkeypatch.setattr(VSE, "encode_sentences", broken_off)
+    many = (*TINY, "output=many")
+    assert "broken off" in run(index.main, *many, "shard=1/2", capsys=capsys, code=1)
+    assert "share 0/2 is done" in run(index.main, *many, "shard=0/2", capsys=capsys)
+    assert not Path("many").exists()
+    assert "12 images" in run(index.main, *many, "shards=2", capsys=capsys)
+    assert len(embedded) == 5 + 1  # each block once, and the one that broke
+    one, two = (
+        {path.name: path.read_bytes() for path in Path(n).iterdir()} for n in ("one", "many")
+    )
+    about = [json.loads(each.pop("gallery.json")) | {"created": ""} for each in (one, two)]
+    assert about[0] == about[1]
+    assert one == two
+    assert [path.name for path in files.glob(".many*")] == []
+    assert "12 images" in run(index.main, *many, "shard=0/2", capsys=capsys)  # done before
+    told = run(
+        index.main, "features=mine_ims.npy", "output=many", "shard=0/2", capsys=capsys, code=1
+    )
+    assert "exists" in told
+
+
+def test_shares_that_stay_apart_are_searched_as_one_gallery(files: Path, capsys) -> None:
+    run(index.main, *TINY, "output=apart", "merge=false", "shards=3", capsys=capsys)
+    parts = "[apart/0-of-3,apart/1-of-3,apart/2-of-3]"
+    asked = ("query=a dog", "k=3", "format=json")
+    found = [
+        run(retrieve.main, *where, *asked, capsys=capsys)
+        for where in ([f"gallery={parts}"], ["gallery=apart"], TINY)
+    ]
+    assert found[0] == found[1]
+    hits = [[(hit["item"], hit["name"]) for hit in json.loads(each)[0]["hits"]] for each in found]
+    assert hits[0] == hits[2]
+    Path("apart/1-of-3").rename("elsewhere")
+    assert "lacks 1-of-3" in run(retrieve.main, "gallery=apart", *asked, capsys=capsys, code=1)
 
 
 def test_a_gallery_is_built_at_first_use_and_reused(files: Path, capsys) -> None:

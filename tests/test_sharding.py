@@ -29,10 +29,10 @@ def test_how_shares_are_written():
     assert Shard.of(None) is None
     with pytest.raises(UserError, match="the last is 7/8"):
         Shard.of("8/8")
-    assert spelled_out("shards=3") == "shard=0/3,1/3,2/3"
-    assert spelled_out("split=3") == "split=3"
+    assert spelled_out(["a=b", "shards=3"]) == ["a=b", "--multirun", "shard=0/3,1/3,2/3"]
+    assert spelled_out(["split=3"]) == ["split=3"]
     with pytest.raises(UserError, match="whole number"):
-        spelled_out("shards=0")
+        spelled_out(["shards=0"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from vse_exp.cli import verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.schema import Size, Text, form
-from vse_exp.sharding import Shard, spelled_out
+from vse_exp.sharding import Shard
 
 
 class Embed(ModelCommand):
@@ -25,7 +25,7 @@ class Embed(ModelCommand):
     device: Device
 
 
-@verb("embed", Embed, read=spelled_out)
+@verb("embed", Embed)
 def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.embed import embed_files

@@ -12,7 +12,6 @@ from vse_exp.cli import verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.schema import Keys, Seed, Size, Text
-from vse_exp.sharding import spelled_out
 
 Pixel = float | Annotated[list[float], Field(min_length=3, max_length=3)]
 """A value a colour, red first."""
@@ -55,7 +54,7 @@ class Extract(ModelCommand):
     restart: bool
 
 
-@verb("extract", Extract, read=spelled_out)
+@verb("extract", Extract)
 def main(cfg: DictConfig) -> None:
     from vse_exp.images.jobs import extract_from_config
 

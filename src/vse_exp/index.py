@@ -8,8 +8,10 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Collection, Device, ModelCommand, judged
+from vse_exp.cli.keys import Collection, Device, ModelCommand, ShardOf, judged
+from vse_exp.errors import UserError
 from vse_exp.schema import Keys, Size, Text
+from vse_exp.sharding import Shard
 
 
 class Ann(Keys):
@@ -30,22 +32,36 @@ class Index(Collection, ModelCommand):
     half: bool
     format: Literal["gallery", "parquet"]
     ann: Ann
+    shard: ShardOf
+    merge: bool
     device: Device
 
 
 @verb("index", Index)
 def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
-    from vse_exp.retrieval.collection import gallery_from_config, gallery_of_vectors
+    from vse_exp.retrieval.collection import (
+        gallery_from_config,
+        gallery_of_vectors,
+        share_from_config,
+    )
     from vse_exp.retrieval.parquet import write_parquet
 
     config: Any = OmegaConf.to_container(cfg)
-    if cfg.images is None:
-        gallery = gallery_from_config(
-            config, load_model(judged(cfg), cfg.device, cfg.trust), cfg.output
-        )
+    checkpoint, shard = judged(cfg), Shard.of(cfg.shard)
+    if cfg.images is not None:
+        if shard is not None:
+            raise UserError("Vectors that are made already are not dealt: leave out shard=….")
+        gallery = gallery_of_vectors(config, checkpoint, cfg.output)
     else:
-        gallery = gallery_of_vectors(config, judged(cfg), cfg.output)
+        model = load_model(checkpoint, cfg.device, cfg.trust)
+        if shard is None:
+            gallery = gallery_from_config(config, model, cfg.output)
+        else:
+            gallery = share_from_config(config, model, cfg.output, shard)
+    if gallery is None:
+        print(f"{cfg.output}: share {shard} is done; the last to end puts them together")
+        return
     for kind in gallery.kinds:
         items = gallery.items(kind)
         print(f"{len(items):,} {kind} of {items.vectors.shape[1]} dimensions")

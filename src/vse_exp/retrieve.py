@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Collection, Device, ModelCommand
+from vse_exp.cli.keys import Collection, Device, ModelCommand, Texts
 from vse_exp.errors import printable
 from vse_exp.retrieval.queries import find_target, read_queries, verbatim
 from vse_exp.schema import Size, Text
@@ -17,7 +17,7 @@ from vse_exp.schema import Size, Text
 
 class Retrieve(Collection, ModelCommand):
     checkpoint: Text
-    gallery: Text | None
+    gallery: Texts | None
     query: Text | Annotated[list[Text], Field(min_length=1)]
     target: Literal["images", "captions"] | None
     k: Size

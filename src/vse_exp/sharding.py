@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 from filelock import FileLock
 
 from vse_exp.errors import UserError
+from vse_exp.files import write_rows
 
 COPIED_ROWS = 1 << 14
+Put = Callable[[Path, Any], None]
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,42 @@ class Shard:
         told = hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode()).hexdigest()
         return output.with_name(f".{output.name}.{self.count}-shards-{told[:8]}")
 
+    def write(
+        self, folder: Path, files: Sequence[str], make: Callable[[range], Iterable[Any]], put: Put
+    ) -> None:
+        """Put what `make(blocks)` gives for the blocks of this share into `files`, one a block;
+        those that are there, of an earlier run, stay."""
+        share = self.share(len(files))
+        start = next((n for n in share if not (folder / files[n]).is_file()), share.stop)
+        missing = range(start, share.stop)
+        for number, block in zip(missing, make(missing), strict=True):
+            put(folder / files[number], block)
+
     @contextmanager
-    def last(self, folder: Path, endings: Sequence[str]) -> Iterator[bool]:
-        """Whether all files `{number}{ending}` are in `folder`, so that they are to be put together
-        now, by one process alone; the folder goes when that has been done."""
+    def last(self, folder: Path, files: Sequence[str]) -> Iterator[bool]:
+        """Whether all `files` are in `folder`, so that they are to be put together now, by one
+        process alone; the folder goes when that has been done."""
         with FileLock(f"{folder}.lock"):
-            names = [f"{number}{ending}" for number in range(self.count) for ending in endings]
-            whole = folder.is_dir() and all((folder / name).is_file() for name in names)
+            whole = folder.is_dir() and all((folder / name).is_file() for name in files)
             yield whole
             if whole:
                 shutil.rmtree(folder)
         if whole:
             Path(f"{folder}.lock").unlink(missing_ok=True)
+
+
+def stamp(path: str | Path) -> tuple[str, int, float] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return str(path), about.st_size, about.st_mtime
+
+
+def put_rows(path: Path, rows: np.ndarray) -> None:
+    """Write a block of rows, whole or not at all."""
+    write_rows(path, rows.shape, rows.dtype, [rows])
 
 
 def joined_rows(paths: Sequence[Path]) -> Iterator[np.ndarray]:
@@ -74,11 +101,15 @@ def joined_rows(paths: Sequence[Path]) -> Iterator[np.ndarray]:
             yield rows[start : start + COPIED_ROWS]
 
 
-def spelled_out(argument: str) -> str:
-    """`shards=3` as `shard=0/3,1/3,2/3`, the jobs of a multirun."""
-    key, _, value = argument.partition("=")
-    if key != "shards":
-        return argument
-    if not value.isdecimal() or not 1 <= int(value) <= 100_000:
-        raise UserError(f"{argument} must be a whole number, at least 1.")
-    return "shard=" + ",".join(f"{number}/{value}" for number in range(int(value)))
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """`shards=3` as `-m shard=0/3,1/3,2/3`, the jobs of a multirun."""
+    given: list[str] = []
+    for one in arguments:
+        key, _, value = one.partition("=")
+        if key == "shards":
+            if not value.isdecimal() or not 1 <= int(value) <= 100_000:
+                raise UserError(f"{one} must be a whole number, at least 1.")
+            given.append("--multirun")
+            one = "shard=" + ",".join(f"{number}/{value}" for number in range(int(value)))
+        given.append(one)
+    return given

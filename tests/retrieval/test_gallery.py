@@ -24,6 +24,8 @@ from vse_exp.retrieval import (
     retrieve_images,
 )
 from vse_exp.retrieval.ann import AnnOptions
+from vse_exp.retrieval.collection import Collection
+from vse_exp.sharding import Shard
 from vse_exp.similarity import Order
 from vse_exp.text.vocabulary import Vocabulary
 
@@ -103,6 +105,39 @@ def test_order_embeddings_are_searched_by_their_violation() -> None:
     assert gallery.search(images[:4], "images", "captions", 2).items.shape == (4, 2)
     with pytest.raises(UserError, match="no index"):
         build_gallery(model, images=FEATURES, ann=AnnOptions())
+
+
+@pytest.mark.parametrize("kind", [None, "hnsw", "ivf"])
+def test_shares_are_searched_as_the_whole(kind: str | None, model: VSE, tmp_path: Path) -> None:
+    """Five shares, each with its own index: items, names, links, and the best ten of them all."""
+    if kind is not None:
+        pytest.importorskip("faiss", reason="needs the extra `ann`")
+    captions, features = random_captions(120, 5), random_features(40, seed=6)
+    collection = Collection(
+        "mine", ImageFeatures(features), None, captions, np.arange(120) // 3, "photos"
+    )
+    keys: Any = {"ann": AnnOptions(kind, n_probe=100) if kind else None}
+    for number in range(5):
+        share = collection.share(Shard(number, 5))
+        build_gallery(model, tmp_path / "apart" / f"{number}-of-5", **share.parts, **keys)
+    whole, apart = build_gallery(model, **collection.parts), open_gallery(tmp_path / "apart", model)
+    assert apart.about["pictures"] == "photos"
+    np.testing.assert_array_equal(apart.caption_image, whole.caption_image)
+    queries = {
+        "captions": model.encode_sentences(random_captions(20, 9)),
+        "images": model.encode_images(random_features(20, seed=9)),
+    }
+    for target in whole.kinds:
+        mine, theirs = apart.items(target), whole.items(target)
+        assert mine.names == theirs.names
+        assert [piece.index is None for piece in mine.pieces] == [kind is None] * 5
+        np.testing.assert_allclose(mine.vectors[:], theirs.vectors, atol=1e-6)
+        np.testing.assert_array_equal(mine.vectors[7:29], mine.vectors[:][7:29])
+        for asked, rows in queries.items():
+            found, best = (each.search(rows, asked, target, 10) for each in (apart, whole))
+            np.testing.assert_allclose(found.scores, best.scores, atol=1e-6)
+            names = np.array(theirs.names)  # of equal captions any will do
+            np.testing.assert_array_equal(names[found.items], names[best.items])
 
 
 def test_another_model_is_refused(model: VSE, tmp_path: Path) -> None:

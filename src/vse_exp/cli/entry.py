@@ -26,6 +26,7 @@ from vse_exp.cli.refusals import explained
 from vse_exp.errors import UserError
 from vse_exp.progress import silence, spoken
 from vse_exp.schema import Keys
+from vse_exp.sharding import spelled_out
 
 Task = Callable[[DictConfig], object]
 Main = Callable[..., None]
@@ -68,6 +69,8 @@ def verb(
         def main(arguments: Sequence[str] | None = None) -> None:
             with mistakes_told():
                 given = list(sys.argv[1:] if arguments is None else arguments)
+                if "shard" in schema.model_fields:
+                    given = spelled_out(given)
                 if "--version" in given:
                     print(f"vse_exp {version('vse_exp')}")
                 else:

@@ -23,7 +23,7 @@ from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import require_finite
 from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import progress
-from vse_exp.sharding import Shard, joined_rows
+from vse_exp.sharding import Shard, joined_rows, put_rows, stamp
 
 
 def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -149,44 +149,37 @@ def _write(
     shard: Shard | None,
 ) -> int | None:
     """Write a `.npy` of the rows of all blocks as they come, nothing where one fails; of a shard
-    its own, and in the end all."""
+    a file each of its own, and in the end all."""
     if not sizes:
         raise UserError(f"There are no {what} to embed.")
     output, count = Path(config["output"]), sum(sizes)
     if shard is None:
-        _write_blocks(output, model.dim, sizes, range(len(sizes)), make, what)
+        blocks = _watched(range(len(sizes)), sizes, make, what)
+        write_rows(output, (count, model.dim), np.dtype("<f4"), blocks)
         return count
     source = Path(config["captions" if what == "captions" else "features"])
-    about = source.stat()
     keys = {key: config[key] for key in ("block", "batch_size", "normalize_features")}
-    job = [model.fingerprint(), str(source), about.st_size, about.st_mtime, sizes, keys]
-    folder, own = shard.folder(output, job), f"{shard.number}.npy"
-    if not (folder / own).is_file():
-        _write_blocks(folder / own, model.dim, sizes, shard.share(len(sizes)), make, what)
-    with shard.last(folder, [".npy"]) as whole:
+    folder = shard.folder(output, [model.fingerprint(), stamp(source), sizes, keys])
+    files = [f"{number}.npy" for number in range(len(sizes))]
+    shard.write(folder, files, lambda blocks: _watched(blocks, sizes, make, what), put_rows)
+    with shard.last(folder, files) as whole:
         if whole:
-            parts = [folder / f"{number}.npy" for number in range(shard.count)]
+            parts = [folder / name for name in files]
             write_rows(output, (count, model.dim), np.dtype("<f4"), joined_rows(parts))
     return count if whole else None
 
 
-def _write_blocks(
-    path: Path,
-    dim: int,
+def _watched(
+    blocks: range,
     sizes: Sequence[int],
-    share: range,
     make: Callable[[range], Iterator[np.ndarray]],
     what: str,
-) -> None:
-    count = sum(sizes[number] for number in share)
+) -> Iterator[np.ndarray]:
+    """The blocks as they come, with progress."""
+    done, count = 0, sum(sizes[number] for number in blocks)
     with progress(f"embedding {what}", what) as update:
-
-        def watched() -> Iterator[np.ndarray]:
-            done = 0
-            for block in make(share):
-                update(done, count)
-                yield block
-                done += len(block)
+        for block in make(blocks):
             update(done, count)
-
-        write_rows(path, (count, dim), np.dtype("<f4"), watched())
+            yield block
+            done += len(block)
+        update(done, count)

@@ -146,10 +146,11 @@ def extract_share(
     else:
         made = Extraction(SplitFiles.of_features(part), 0, [], 0, 0.0)
         write_rows(part, (0, *row_shape), dtype, [])
-    with shard.last(folder, ["_ims.npy"]) as whole:
+    names_of_parts = [f"{number}_ims.npy" for number in range(shard.count)]
+    with shard.last(folder, names_of_parts) as whole:
         if not whole:
             return None
-        parts = [folder / f"{number}_ims.npy" for number in range(shard.count)]
+        parts = [folder / name for name in names_of_parts]
         skipped = [one for path in parts for one in _skipped(SplitFiles.of_features(path))]
         accept(skipped)
         files.features.unlink(missing_ok=True)

@@ -21,6 +21,8 @@ class Images(ABC):
     """How pictures were cut (Preprocessing); None where the rows are features."""
     block_rows: int
     """Rows of a block of bounded size."""
+    first = 0
+    """The number of the first row, in the images that these are a stretch of."""
     once_a_batch = False
     """Whether a training batch holds each image once: where they cost more than captions."""
 
@@ -73,6 +75,26 @@ class JoinedImages(Images):
         ]
         places = np.argsort(np.argsort(owner, kind="stable"), kind="stable")
         return torch.cat(found)[torch.from_numpy(places)]
+
+
+class Stretch(Images):
+    """Some images of others, side by side."""
+
+    def __init__(self, images: Images, rows: slice) -> None:
+        self.images, self._rows = images, range(len(images))[rows]
+        self.preprocessing = images.preprocessing
+        self.block_rows = images.block_rows
+        self.first = images.first + self._rows.start
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self._rows), *self.images.shape[1:])
+
+    def rows(self, indices: np.ndarray | slice) -> Tensor:
+        if isinstance(indices, slice):
+            chosen = self._rows[indices]
+            return self.images.rows(slice(chosen.start, chosen.stop, chosen.step))
+        return self.images.rows(np.asarray(self._rows)[indices])
 
 
 def require_finite(rows: Tensor, what: str, first: int = 0) -> None:

@@ -133,7 +133,7 @@ class DualEncoder(nn.Module):
             for start in track(range(0, len(images), size), "encoding images", verbose):
                 block = images.rows(slice(start, start + size)).to(self.device)
                 rows = self.embed_images(block).float().cpu()
-                require_finite(rows, "Image features", start)
+                require_finite(rows, "Image features", images.first + start)
                 yield rows.numpy()
 
     @torch.inference_mode()

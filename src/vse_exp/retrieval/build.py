@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, new_folder, write_json, write_rows, write_text
 from vse_exp.images.pictures import given_images
+from vse_exp.images.rows import Stretch
 from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import track
 from vse_exp.retrieval.ann import AnnIndex, AnnOptions
@@ -25,8 +26,11 @@ from vse_exp.retrieval.gallery import (
     Kind,
     open_gallery,
 )
+from vse_exp.sharding import Shard, joined_rows, put_rows
 
 BLOCK_CAPTIONS = 1 << 16
+BATCHES = 16
+"""Batches of images that a share keeps in one file."""
 
 
 def build_gallery(
@@ -44,14 +48,16 @@ def build_gallery(
     ann: AnnOptions | None = None,
     overwrite: bool = False,
     verbose: bool = False,
+    embedded: Mapping[Kind, Iterable[np.ndarray]] | None = None,
 ) -> Gallery:
     """Embed images and captions into a gallery.
 
     In memory without `output`, else in that folder, which appears when it is complete. Images
     are features (n_images, dim_image), an array (memory-mapped too) or ImageFeatures, or
     PictureRows for a model that takes pictures; without names they are called by their row. `half`
-    keeps embeddings as float16; `ann` adds indices for approximate search. Raises UserError
-    where there is nothing to embed, where names do not fit, and where `output` exists.
+    keeps embeddings as float16; `ann` adds indices for approximate search; `embedded` are the
+    embeddings, in blocks of rows, where they have been made. Raises UserError where there is
+    nothing to embed, where names do not fit, and where `output` exists.
     """
     if images is None and captions is None:
         raise UserError("There is nothing to put into the gallery: give images or captions.")
@@ -79,13 +85,14 @@ def build_gallery(
 
     def embed(folder: Path | None) -> Gallery:
         found: dict[Kind, Items] = {}
+        made = embedded or {}
         if rows is not None:
-            blocks = model.image_blocks(rows, verbose=verbose)
+            blocks = made.get("images") or model.image_blocks(rows, verbose=verbose)
             found["images"] = Items(called, stored(folder, "images", len(rows), blocks))
         if captions is not None:
-            names = [" ".join(caption.splitlines()) for caption in captions]
+            names = _lines(captions)
             parts = track(_parts(len(names), BLOCK_CAPTIONS), "embedding captions", verbose)
-            blocks = (model.encode_sentences(names[part]) for part in parts)
+            blocks = made.get("captions") or (model.encode_sentences(names[part]) for part in parts)
             found["captions"] = Items(names, stored(folder, "captions", len(names), blocks))
         if ann is not None:
             found = {kind: _indexed(found, kind, ann) for kind in found}
@@ -100,6 +107,58 @@ def build_gallery(
     with new_folder(output, overwrite, mark=ABOUT) as folder:
         _write(embed(folder), folder)
     return open_gallery(output)
+
+
+def build_share(
+    model: DualEncoder,
+    output: Path,
+    shard: Shard,
+    job: Any,
+    *,
+    images: Any = None,
+    captions: Sequence[str] | None = None,
+    verbose: bool = False,
+    **keys: Any,
+) -> Gallery | None:
+    """The same by several processes, each of which embeds its share: None while others are missing,
+    else the gallery of them all, whose rows are to the byte those of one process.
+
+    `job` tells it from all others. What an earlier run of the same share has embedded is kept.
+    """
+    folder = shard.folder(output, [model.fingerprint(), job])
+    files: dict[Kind, list[str]] = {}
+
+    def share(kind: Kind, count: int, step: int, embed: Callable[[slice], np.ndarray]) -> None:
+        parts = _parts(count, step)
+        files[kind] = [f"{kind}-{number}.npy" for number in range(len(parts))]
+        task = f"embedding {kind}"
+
+        def blocks(chosen: range) -> Iterator[np.ndarray]:
+            return (embed(parts[number]) for number in track(chosen, task, verbose))
+
+        shard.write(folder, files[kind], blocks, put_rows)
+
+    if images is not None:
+        rows = images = given_images(images, model.preprocessing)
+
+        def of_images(part: slice) -> np.ndarray:
+            return np.concatenate(list(model.image_blocks(Stretch(rows, part))))
+
+        share("images", len(rows), BATCHES * model.images_at_once, of_images)
+    if captions is not None:
+        lines = _lines(captions)
+        share("captions", len(lines), BLOCK_CAPTIONS, lambda p: model.encode_sentences(lines[p]))
+    with shard.last(folder, [name for each in files.values() for name in each]) as whole:
+        if not whole:
+            return None
+        embedded = {kind: joined_rows([folder / one for one in files[kind]]) for kind in files}
+        return build_gallery(
+            model, output, images=images, captions=captions, embedded=embedded, **keys
+        )
+
+
+def _lines(captions: Sequence[str]) -> list[str]:
+    return [" ".join(caption.splitlines()) for caption in captions]
 
 
 def _checked_names(names: Sequence[str] | None, count: int) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,13 @@ from vse_exp.files import read_lines
 from vse_exp.images.features import ImageFeatures, check_rows
 from vse_exp.images.pictures import PictureRows
 from vse_exp.images.provenance import feature_record, read_record, require_compatible
-from vse_exp.images.rows import Images
+from vse_exp.images.rows import Images, Stretch
 from vse_exp.images.sources import open_pictures
 from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.ann import AnnOptions
-from vse_exp.retrieval.build import build_gallery
-from vse_exp.retrieval.gallery import ABOUT, Gallery, open_gallery
+from vse_exp.retrieval.build import build_gallery, build_share
+from vse_exp.retrieval.gallery import Gallery, is_gallery, joined_galleries, open_gallery
+from vse_exp.sharding import Shard, stamp
 from vse_exp.split_files import SplitFiles
 
 
@@ -39,6 +43,40 @@ class Collection:
     caption_image: np.ndarray | None = None
     pictures: str | list[str] | None = None
     provenance: dict[str, Any] | None = None
+    stamps: list[Any] = field(default_factory=list)
+    """What changes when its files of features do."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What `build_gallery` is given."""
+        return {key: value for key, value in vars(self).items() if key != "stamps"}
+
+    def job(self) -> list[Any]:
+        """What changes when what is to be embedded does."""
+        told = hashlib.sha256()
+        for text in chain(self.image_names or (), self.captions or ()):
+            told.update(f"{text}\n".encode())
+        return [told.hexdigest(), len(self.images or ()), self.stamps]
+
+    def share(self, shard: Shard) -> Collection:
+        """The share of the images, and their captions (without a map: a share of these too)."""
+        part = replace(self)
+        if self.images is not None:
+            rows = shard.share(len(self.images))
+            part.images = Stretch(self.images, slice(rows.start, rows.stop))
+            names = self.image_names or [f"image {row}" for row in range(len(self.images))]
+            part.image_names = names[rows.start : rows.stop]
+        if self.captions is not None:
+            if self.caption_image is None:
+                dealt = shard.share(len(self.captions))
+                chosen = np.arange(dealt.start, dealt.stop)
+            else:
+                chosen = np.flatnonzero(np.isin(self.caption_image, rows))
+                part.caption_image = self.caption_image[chosen] - rows.start
+            part.captions = [self.captions[number] for number in chosen]
+        if not len(part.captions or ()) and not len(part.images or ()):
+            raise UserError(f"shard={shard} has nothing to index: take fewer shares.")
+        return part
 
 
 def has_collection(config: Mapping[str, Any], model: DualEncoder) -> bool:
@@ -98,6 +136,7 @@ def _joined(data: str, name: str, splits: list[Split]) -> Collection:
     names = [split.image_names for split in splits if split.image_names is not None]
     places = [place for place in dict.fromkeys(split.pictures for split in splits) if place]
     rest = [split.image_features for split in others]
+    stamps = [stamp(split.files.features) for split in splits]
     return Collection(
         f"{data} {name}".strip(),
         first.image_features.followed_by(rest) if rest else first.image_features,
@@ -106,6 +145,7 @@ def _joined(data: str, name: str, splits: list[Split]) -> Collection:
         np.concatenate([s.caption_image + start for s, start in zip(splits, begins, strict=False)]),
         places if len(places) > 1 else next(iter(places), None),
         first.provenance,
+        stamps,
     )
 
 
@@ -141,6 +181,7 @@ def _of_files(config: Mapping[str, Any], model: DualEncoder) -> Collection:
         check_rows(array, path)
         found.images = ImageFeatures(array)
         found.provenance = feature_record(path)
+        found.stamps = [stamp(path)]
         beside = SplitFiles.of_features(path).images
         if config.get("images_list"):
             found.image_names = read_lines(Path(config["images_list"]))
@@ -153,6 +194,33 @@ def gallery_from_config(
     config: Mapping[str, Any], model: DualEncoder, output: str | None, verbose: bool = True
 ) -> Gallery:
     """Build a gallery of what the keys name, in the folder `output` or in memory."""
+    collection, options = _asked(config, model, verbose)
+    return build_gallery(model, output, **collection.parts, **options)
+
+
+def share_from_config(
+    config: Mapping[str, Any], model: DualEncoder, output: str, shard: Shard
+) -> Gallery | None:
+    """Embed a share of what the keys name: the whole gallery where the others are there, else None.
+    Without `merge` the share is a gallery of its own, `output`/3-of-8.
+    """
+    collection, options = _asked(config, model, verbose=True)
+    place = Path(output)
+    if not config["merge"]:
+        collection, place = collection.share(shard), place / f"{shard.number}-of-{shard.count}"
+        shard = Shard(0, 1)
+    if os.path.isdir(place) and not options["overwrite"]:
+        there = open_gallery(place, model)
+        if there.about["source"] == collection.source:
+            return there  # made before
+        raise UserError(f"The output {place} exists: give another folder, or overwrite=true.")
+    return build_share(model, place, shard, collection.job(), **collection.parts, **options)
+
+
+def _asked(
+    config: Mapping[str, Any], model: DualEncoder, verbose: bool
+) -> tuple[Collection, dict[str, Any]]:
+    """What is to be put into a gallery, and how."""
     collection = read_collection(config, model)
     if collection.images is not None:
         data = config.get("data") or {}
@@ -169,27 +237,20 @@ def _build(
     verbose: bool = True,
 ) -> Gallery:
     ann = dict(config.get("ann") or {})
-    return build_gallery(
-        model,
-        output,
-        images=collection.images,
-        image_names=collection.image_names,
-        captions=collection.captions,
-        caption_image=collection.caption_image,
-        source=collection.source,
-        pictures=collection.pictures,
-        provenance=collection.provenance,
-        half=bool(config.get("half")),
-        ann=AnnOptions(**ann) if ann.get("kind") else None,
-        overwrite=bool(config.get("overwrite")),
-        verbose=verbose,
-    )
+    return collection, {
+        "half": bool(config.get("half")),
+        "ann": AnnOptions(**ann) if ann.get("kind") else None,
+        "overwrite": bool(config.get("overwrite")),
+        "verbose": verbose,
+    }
 
 
 def find_gallery(config: Mapping[str, Any], model: DualEncoder) -> Gallery:
-    """The gallery in the folder `gallery`, built there at first use of what the keys name; without
-    the key one in memory."""
+    """The gallery in the folder `gallery` (of several folders one that joins them), built there at
+    first use of what the keys name; without the key one in memory."""
     path = config.get("gallery")
-    if path is not None and ((Path(path) / ABOUT).is_file() or not has_collection(config, model)):
+    if isinstance(path, list):
+        return joined_galleries([open_gallery(one, model) for one in path])
+    if path is not None and (is_gallery(path) or not has_collection(config, model)):
         return open_gallery(path, model)
     return gallery_from_config(config, model, path)

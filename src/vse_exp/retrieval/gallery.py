@@ -5,15 +5,18 @@ images.npy       embeddings (n_images, dim), float32 or float16;  images.txt  na
 captions.npy     embeddings (n_captions, dim);                    captions.txt
 caption_image.npy  the row of each caption's image, where known
 images.faiss, captions.faiss  indices for approximate search, where asked for (see ann.py)
+
+A folder of such folders, 0-of-8 to 7-of-8, is one gallery too, each share searched by itself.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,35 +24,17 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.files import MAX_RECORD, read_json, read_text
 from vse_exp.images.features import open_features
+from vse_exp.images.provenance import require_compatible
 from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.ann import AnnIndex
-from vse_exp.retrieval.search import Hits, search
+from vse_exp.retrieval.items import Hit, Items, JoinedItems
+from vse_exp.retrieval.search import Hits, best_of, search
 from vse_exp.similarity import Similarity, find_similarity
 
 VERSION = 1
 ABOUT = "gallery.json"
 Kind = Literal["images", "captions"]
 KINDS: tuple[Kind, Kind] = ("images", "captions")
-
-
-class Hit(NamedTuple):
-    """One item that was found: its row in the gallery, its score, and its caption or file name."""
-
-    item: int
-    score: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Items:
-    """Images or captions of a gallery: a name and a row of `vectors` (n, dim) each."""
-
-    names: list[str]
-    vectors: np.ndarray
-    index: AnnIndex | None = None
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 @dataclass(frozen=True)
@@ -96,7 +81,13 @@ class Gallery:
 
         Uses the index for approximate search where there is one, unless `exact`.
         """
-        items = self.items(kind)
+        pieces = self.items(kind).pieces
+        found = [self._search(piece, queries, query_kind, kind, k, exact) for piece in pieces]
+        return best_of(found, [len(piece) for piece in pieces], k)
+
+    def _search(
+        self, items: Items, queries: np.ndarray, query_kind: Kind, kind: Kind, k: int, exact: bool
+    ) -> Hits:
         if not self.similarity.inner_product and query_kind != kind:
             find = best_images if kind == "images" else best_captions
             pair = (items.vectors, queries) if kind == "images" else (queries, items.vectors)
@@ -126,6 +117,8 @@ def open_gallery(path: str | os.PathLike[str], model: DualEncoder | None = None)
     """
     path = Path(path)
     if not os.path.isfile(path / ABOUT):
+        if shares := _shares(path):
+            return _open_shares(shares, model)
         raise UserError(
             f"No gallery in {path}: build one with "
             f"`python -m vse_exp.index checkpoint=… data=… split=… output={path}`."
@@ -147,6 +140,65 @@ def open_gallery(path: str | os.PathLike[str], model: DualEncoder | None = None)
     if model is not None:
         gallery.check_model(model)
     return gallery
+
+
+def is_gallery(path: str | os.PathLike[str]) -> bool:
+    """Whether a gallery, or shares of one, lie in a folder."""
+    return (Path(path) / ABOUT).is_file() or bool(_shares(Path(path)))
+
+
+def _shares(path: Path) -> list[Path]:
+    return [file.parent for file in path.glob(f"*-of-*/{ABOUT}")]
+
+
+def _open_shares(shares: Sequence[Path], model: DualEncoder | None) -> Gallery:
+    """The gallery of all shares of an index. UserError where one is missing."""
+    count = shares[0].name.rpartition("-")[2]
+    wanted = [f"{number}-of-{count}" for number in range(int(count) if count.isdecimal() else 0)]
+    if sorted(wanted) != sorted(share.name for share in shares):
+        missing = sorted({*wanted} - {share.name for share in shares})
+        what = f"lacks {missing[0]}" if missing else "holds shares of several jobs"
+        raise UserError(
+            f"The gallery {shares[0].parent} {what}: give the command of each share once more."
+        )
+    return joined_galleries([open_gallery(shares[0].with_name(name), model) for name in wanted])
+
+
+def joined_galleries(galleries: Sequence[Gallery]) -> Gallery:
+    """Galleries of one model as one, their items one after the other and searched by the piece."""
+    first, *others = galleries
+    for other in others:
+        if other.about["fingerprint"] != first.about["fingerprint"]:
+            raise UserError("The galleries were built with different models: index them with one.")
+        require_compatible(first.about["provenance"], other.about["provenance"], allow=False)
+    held: dict[Kind, Items] = {}
+    for kind in KINDS:
+        if pieces := [one.items(kind) for one in galleries if kind in one.kinds]:
+            held[kind] = JoinedItems(pieces)
+    starts = np.cumsum([0, *(len(one.images or ()) for one in galleries)])
+    links = [
+        one.caption_image + start
+        for one, start in zip(galleries, starts, strict=False)
+        if one.caption_image is not None
+    ]
+    known = all(one.caption_image is not None for one in galleries if one.captions is not None)
+    places = [one.about["pictures"] for one in galleries]
+    several = dict.fromkeys(
+        chain.from_iterable([each] if isinstance(each, str) else each or [] for each in places)
+    )
+    about = {
+        **first.about,
+        "source": ", ".join(dict.fromkeys(one.about["source"] for one in galleries)),
+        "pictures": [*several] if len(several) > 1 else next(iter(several), None),
+        **{kind: {"count": len(items)} for kind, items in held.items()},
+    }
+    return Gallery(
+        about,
+        first.similarity,
+        held.get("images"),
+        held.get("captions"),
+        np.concatenate(links) if links and known else None,
+    )
 
 
 def _check_about(about: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,19 @@ def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
     return Hits(
         *(np.concatenate(parts) for parts in zip(*(part.sorted() for part in best), strict=True))
     )
+
+
+def best_of(found: Sequence[Hits], sizes: Sequence[int], k: int) -> Hits:
+    """The `k` best of what was found in galleries of `sizes` items, numbered on from one to the
+    next. Of equal scores the lower item stands first; -1 marks an item that is none."""
+    if len(found) == 1:
+        return found[0]
+    starts = np.cumsum([0, *sizes[:-1]])
+    items = [np.where(h.items < 0, -1, h.items + s) for h, s in zip(found, starts, strict=True)]
+    scores = np.concatenate([hits.scores for hits in found], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    every = np.concatenate(items, axis=1)
+    return Hits(np.take_along_axis(scores, order, 1), np.take_along_axis(every, order, 1))
 
 
 class _Product:

@@ -46,6 +46,11 @@ def random_captions(count: int, seed: int = 0) -> list[str]:
     return [" ".join(random.choice(WORDS, size=int(random.integers(2, 8)))) for _ in range(count)]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of all files below a folder, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def random_features(count: int, dim: int = 12, seed: int = 0) -> np.ndarray:
     rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -11,8 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from conftest import contents
 from vse_exp.cli import config_dir
 from vse_exp.data import load_split
+from vse_exp.data.annotations import preparing
 from vse_exp.data.annotations.preparing import prepare_from_config
 from vse_exp.errors import UserError
 from vse_exp.images.jobs import extract_from_config
@@ -46,6 +48,8 @@ def run(*overrides: str, verb: str = "prepare") -> list:
     if verb == "extract":
         return extract_from_config(config)
     prepared = prepare_from_config(config)
+    if prepared is None:  # other shares are missing
+        return []
     prepared.tell()
     return prepared.splits
 
@@ -194,6 +198,38 @@ def test_languages_are_written_beside_the_captions(tmp_path):
     assert not (tmp_path / "cn" / "cn_dev_languages.txt").exists()
 
 
+def test_shares_of_annotations_are_the_bytes_of_one_run(photos, captions, tmp_path, monkeypatch):
+    """Of three files, one of which cannot be read at first; the others are read once."""
+    for name in "bc":
+        (tmp_path / f"{name}.csv").write_text(
+            f"image,caption\n0.png,{name} can't\n7.png,,\n,{name}\n11.png,{name}\n"
+        )
+    keys = (
+        f"source=[{captions},{tmp_path}/b.csv,{tmp_path}/c.csv]", "name=mine", "tokenize=ptb",
+        f"images={photos}/Flicker8k_Dataset",
+    )  # fmt: skip
+    run(*keys, f"output={tmp_path}/one")
+    seen: list[str] = []
+    reader = preparing.read_annotations
+
+    def failing_once(path: Path, *rest: Any) -> Any:
+        seen.append(path.name)
+        if seen == ["b.csv", "c.csv"]:
+            raise UserError("the disk is away")
+        return reader(path, *rest)
+
+    monkeypatch.setattr(preparing, "read_annotations", failing_once)
+    many = (*keys, f"output={tmp_path}/many")
+    with pytest.raises(UserError, match="away"):
+        run(*many, "shard=1/2")
+    assert run(*many, "shard=1/2") == []
+    assert run(*many, "shard=1/2") == []
+    assert run(*many, "shard=0/2") != []
+    assert seen == ["b.csv", "c.csv", "c.csv", "captions.txt"]
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert [path.name for path in (tmp_path / "many").iterdir()] == ["mine"]
+
+
 def test_a_data_set_of_a_hub(photos, tmp_path, monkeypatch):
     """A folder of Parquet files with pictures inside, to features: splits by the files' names, a
     row a caption, and a path that would lead out of the folder."""
@@ -222,6 +258,11 @@ def test_a_data_set_of_a_hub(photos, tmp_path, monkeypatch):
     assert (tmp_path / "data/mine/mine_dev_caps.txt").read_text().split("\n")[1] == (
         "caption 1 of 5.png"
     )
+    for share in (2, 0, 0, 3, 1):  # of three files, and pictures that are there stay
+        keys = (f"output={tmp_path}/shared", "name=mine", f"shard={share}/4")
+        shared = run(f"source='hub:{hub}'", *keys)
+        assert (shared == []) == (share != 1)
+    assert contents(tmp_path / "shared") == contents(tmp_path / "data")
     net = ["backbone=squeezenet1_1", "weights=random", "transform.size=32", "num_workers=0"]
     run(f"images={tmp_path}/data/mine/images", f"output={tmp_path}/data/mine", *net, verb="extract")
     split = load_split(SplitFiles.find(tmp_path / "data", "mine", "train"), "train")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from conftest import random_captions, random_features
+from conftest import contents, random_captions, random_features
 from small_models import small_model
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_files
@@ -33,11 +31,6 @@ def test_how_shares_are_written():
     assert spelled_out(["split=3"]) == ["split=3"]
     with pytest.raises(UserError, match="whole number"):
         spelled_out(["shards=0"])
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Of all files that are left, hidden ones too."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("what", ["captions", "features"])

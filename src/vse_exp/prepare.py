@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.cli import verb
-from vse_exp.cli.keys import Command
+from vse_exp.cli.keys import Command, ShardOf
 from vse_exp.schema import Keys, Seed, Share, Text, form
 
 
@@ -38,6 +38,7 @@ class Prepare(Command):
     fractions: Fractions
     seed: Seed
     tokenize: Literal["none", "ptb"]
+    shard: ShardOf
     overwrite: bool
 
 
@@ -46,7 +47,11 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.data.annotations.preparing import prepare_from_config
 
     config: Any = OmegaConf.to_container(cfg)
-    prepare_from_config(config).tell()
+    prepared = prepare_from_config(config)
+    if prepared is None:
+        print(f"{cfg.name}: share {cfg.shard} is done; the last to end puts them together")
+    else:
+        prepared.tell()
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ class Shard:
     def last(self, folder: Path, files: Sequence[str]) -> Iterator[bool]:
         """Whether all `files` are in `folder`, so that they are to be put together now, by one
         process alone; the folder goes when that has been done."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             whole = folder.is_dir() and all((folder / name).is_file() for name in files)
             yield whole

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from conftest import contents
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import open_picture
 from vse_exp.images.encoding import picture_features
@@ -23,11 +24,6 @@ from vse_exp.images.sources import open_pictures
 from vse_exp.sharding import Shard
 
 BATCH = Settings(batch_size=4)
-
-
-def outputs(folder: Path) -> dict[str, bytes]:
-    """All files of a folder, hidden ones too."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_rows_names_and_record(odd_folder, tiny_net, tmp_path):
@@ -142,7 +138,7 @@ def test_stopped_anywhere_the_bytes_are_the_same(odd_folder, tiny_net, tmp_path,
     )
     assert seen[0] == calls[-1]  # nothing is made again
     assert result.made == 10 - seen[0]
-    assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("damage", ["half a line", "a line too much", "torn rows"])
@@ -170,7 +166,7 @@ def test_a_torn_journal_and_torn_rows_are_made_again(photos, tiny_net, tmp_path,
         content[150] ^= 1
         rows.write_bytes(content)
     extract_features(source, tiny_net(), output, BATCH)
-    assert outputs(tmp_path / "torn") == outputs(tmp_path / "whole")
+    assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
 CHILD = """
@@ -215,7 +211,7 @@ def test_kill_9(photos, tiny_net, tmp_path):
     seen: list[int] = []
     extract_features(source, tiny_net(), output, settings, lambda done, total: seen.append(done))
     assert 8 <= seen[0] < 30
-    assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_finished_is_finished(photos, tiny_net, tmp_path):
@@ -332,8 +328,8 @@ def test_extracted_shares_are_the_bytes_of_one_run(count, photos, tiny_net, tmp_
         made = extract_share(source, tiny_net(), output, settings, Shard(number, count))
         if count > 1:
             assert (made is None) == (number > 0)
-    assert outputs(tmp_path / "shares") == outputs(tmp_path / "one")
-    assert "x_skipped.csv" in outputs(tmp_path / "one")
+    assert contents(tmp_path / "shares") == contents(tmp_path / "one")
+    assert "x_skipped.csv" in contents(tmp_path / "one")
     again = extract_share(source, tiny_net(), output, settings, Shard(0, count))
     assert again is not None
     assert again.made == 0

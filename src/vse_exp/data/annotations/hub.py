@@ -19,34 +19,37 @@ def is_hub(source: object) -> bool:
     return str(source).startswith(HUB)
 
 
-def read_hub(
-    source: str, folder: Path, columns: Mapping[str, str | None]
-) -> tuple[list[Reading], Path]:
-    """The captions of all splits, and the folder with the pictures, which are written into
-    `folder`; files that are there stay.
+def hub_files(source: str) -> list[tuple[str, str | None]]:
+    """The files of all splits, each with its split; None: it is drawn, or told by a column.
 
-    UserError where the data set cannot be had, and where its files are no Parquet with pictures.
-    """
-    readings, images = [], folder / "images"
+    UserError where the data set cannot be had."""
     splits = hub_splits(source.removeprefix(HUB))
-    for split, places in splits.items():
-        for place in places:
-            path = _fetched(place, folder / "hub")
-            reading = read_table(path, columns)
-            pictures = ParquetPictures.find(path, columns.get("image"))
-            if pictures is None:
-                raise UserError(f"{place} has no column of pictures: name it with columns.image=….")
-            named = {record.image for record in reading.records}
-            for index, name in enumerate(pictures.names):
-                if name in named:  # and not once more for another caption
-                    _write(images / posixpath.basename(name), pictures, index)
-            whole = split if len(splits) > 1 else None  # else they are drawn, or told by a column
-            records = [
-                one._replace(image=posixpath.basename(one.image), split=one.split or whole)
-                for one in reading.records
-            ]
-            readings.append(Reading(place, "hub", records, reading.malformed))
-    return readings, images
+    return [
+        (place, split if len(splits) > 1 else None)
+        for split, places in splits.items()
+        for place in places
+    ]
+
+
+def read_hub(
+    place: str, split: str | None, folder: Path, columns: Mapping[str, str | None]
+) -> Reading:
+    """The captions of a file, whose pictures are written into `folder`/images; those that are there
+    stay. UserError where it is no Parquet with pictures."""
+    path = _fetched(place, folder / "hub")
+    reading = read_table(path, columns)
+    pictures = ParquetPictures.find(path, columns.get("image"))
+    if pictures is None:
+        raise UserError(f"{place} has no column of pictures: name it with columns.image=….")
+    named = {record.image for record in reading.records}
+    for index, name in enumerate(pictures.names):
+        if name in named:  # and not once more for another caption
+            _write(folder / "images" / posixpath.basename(name), pictures, index)
+    records = [
+        one._replace(image=posixpath.basename(one.image), split=one.split or split)
+        for one in reading.records
+    ]
+    return Reading(place, "hub", records, reading.malformed)
 
 
 def _fetched(place: str, folder: Path) -> Path:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vse_exp.data.annotations.flickr import find_split_lists, read_split_lists
-from vse_exp.data.annotations.hub import is_hub, read_hub
+from vse_exp.data.annotations.hub import hub_files, is_hub, read_hub
 from vse_exp.data.annotations.reading import find_annotations, read_annotations
-from vse_exp.data.annotations.records import Annotations, gather
+from vse_exp.data.annotations.records import Annotations, Reading, gather
 from vse_exp.data.annotations.splits import assign_fractions, assign_lists, leave_out_unassigned
 from vse_exp.data.annotations.writing import WrittenSplit, write_splits
 from vse_exp.errors import UserError
 from vse_exp.images.sources import locate, open_pictures, read_names
+from vse_exp.sharding import Shard, stamp
 
 
 @dataclass(frozen=True)
@@ -53,34 +55,57 @@ class Prepared:
             console.print(f"what was left out is listed in {self.left_out}")
 
 
-def prepare_from_config(config: Mapping[str, Any]) -> Prepared:
+def prepare_from_config(config: Mapping[str, Any]) -> Prepared | None:
     """Write the data set that the keys in conf/prepare.yaml describe.
 
     All files appear together or, on a full disk, none. A folder or archive of pictures that was
-    named is linked as `images` beside the captions, where all commands look for it.
+    named is linked as `images` beside the captions, where all commands look for it. With the key
+    `shard` a share of the annotation files is read, and None returned while others are missing.
     """
     given = config["source"] if isinstance(config["source"], list) else [config["source"]]
-    images = config["images"]
+    target = Path(config["output"]) / config["name"]
     if is_hub(given[0]):
-        target = Path(config["output"]) / config["name"]
-        paths = [Path(given[0])]
-        read, own = read_hub(given[0], target, config["columns"])
-        images = images or str(own)
+        own = config["images"] or str(target / "images")
+        config = {**config, "images": own}
+        places = hub_files(given[0])
+        readers = [partial(read_hub, *place, target, config["columns"]) for place in places]
+        paths = [Path(place) for place, _ in places]
+        beside = Path(given[0]).parent
     else:
         paths = find_annotations([Path(str(source)) for source in given])
-        read = [
-            read_annotations(path, config["format"], config["columns"], config["restval"])
-            for path in paths
-        ]
+        keys = (config["format"], config["columns"], config["restval"])
+        readers = [partial(read_annotations, path, *keys) for path in paths]
+        beside = paths[0].parent
+    shard = Shard.of(config["shard"])
+    if shard is None:
+        return _prepare(config, [read() for read in readers], beside)
+    job = {**config, "shard": None, "overwrite": None}
+    folder = shard.folder(target, [job, [stamp(path) for path in paths]])
+    files = [f"{number}.json" for number in range(len(readers))]
+    shard.write(
+        folder,
+        files,
+        lambda numbers: (readers[number]() for number in numbers),
+        lambda path, reading: reading.write(path),
+    )
+    with shard.last(folder, files) as whole:
+        if not whole:
+            return None
+        return _prepare(config, [Reading.read(folder / name) for name in files], beside)
+
+
+def _prepare(config: Mapping[str, Any], read: list[Reading], beside: Path) -> Prepared:
+    """Write what was read; lists of splits are looked for in the folder `beside`."""
+    images = config["images"]
     annotations = gather(read, config["language"])
     notes = {"malformed lines": [line for reading in read for line in reading.malformed]}
     if config["exclude"] is not None:
         notes["excluded pictures"] = _exclude(annotations, Path(config["exclude"]))
     if images is not None:
         notes["pictures not found"] = _only_found(annotations, images)
-    notes["pictures in no split"] = _assign_splits(annotations, config, paths[0].parent)
+    notes["pictures in no split"] = _assign_splits(annotations, config, beside)
     if not len(annotations):
-        raise UserError(f"{paths[0]} gave no captions: give format=… if it was read wrongly.")
+        raise UserError(f"{read[0].source} gave no captions: give format=… if it was read wrongly.")
     name = config["name"]
     folder = Path(config["output"]) / name
     left_out = folder / f"{name}_left_out.txt"

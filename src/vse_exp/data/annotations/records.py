@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from vse_exp.errors import UserError
+from vse_exp.files import read_json, write_text
 from vse_exp.images.sources import check_name
 
 SPLIT_NAMES = {
@@ -45,6 +48,16 @@ class Reading:
     malformed: list[str] = field(default_factory=list)
     """`line 12: reason`, for each line left out."""
     images_without_captions: int = 0
+
+    def write(self, path: Path) -> None:
+        write_text(path, json.dumps(vars(self), ensure_ascii=False))
+
+    @classmethod
+    def read(cls, path: Path) -> Reading:
+        """What `write` has written."""
+        content = read_json(path)
+        content["records"] = [Record(*one) for one in content["records"]]
+        return cls(**content)
 
 
 @dataclass

@@ -160,7 +160,7 @@ def gallery_of_vectors(
         collection.image_names = read_lines(Path(config["images_list"]))
     if not split.captions:
         collection.captions = collection.caption_image = None
-    return _build(config, model, collection, output)
+    return build_gallery(model, output, **collection.parts, **_options(config))
 
 
 def _of_files(config: Mapping[str, Any], model: DualEncoder) -> Collection:
@@ -194,8 +194,8 @@ def gallery_from_config(
     config: Mapping[str, Any], model: DualEncoder, output: str | None, verbose: bool = True
 ) -> Gallery:
     """Build a gallery of what the keys name, in the folder `output` or in memory."""
-    collection, options = _asked(config, model, verbose)
-    return build_gallery(model, output, **collection.parts, **options)
+    parts = _checked(config, model).parts
+    return build_gallery(model, output, **parts, **_options(config, verbose))
 
 
 def share_from_config(
@@ -204,7 +204,7 @@ def share_from_config(
     """Embed a share of what the keys name: the whole gallery where the others are there, else None.
     Without `merge` the share is a gallery of its own, `output`/3-of-8.
     """
-    collection, options = _asked(config, model, verbose=True)
+    collection, options = _checked(config, model), _options(config)
     place = Path(output)
     if not config["merge"]:
         collection, place = collection.share(shard), place / f"{shard.number}-of-{shard.count}"
@@ -217,27 +217,18 @@ def share_from_config(
     return build_share(model, place, shard, collection.job(), **collection.parts, **options)
 
 
-def _asked(
-    config: Mapping[str, Any], model: DualEncoder, verbose: bool
-) -> tuple[Collection, dict[str, Any]]:
-    """What is to be put into a gallery, and how."""
+def _checked(config: Mapping[str, Any], model: DualEncoder) -> Collection:
     collection = read_collection(config, model)
     if collection.images is not None:
         data = config.get("data") or {}
         allow = config.get("allow_feature_mismatch") or data.get("allow_feature_mismatch")
         model.check_features(collection.provenance, bool(allow))
-    return _build(config, model, collection, output, verbose)
+    return collection
 
 
-def _build(
-    config: Mapping[str, Any],
-    model: DualEncoder,
-    collection: Collection,
-    output: str | None,
-    verbose: bool = True,
-) -> Gallery:
+def _options(config: Mapping[str, Any], verbose: bool = True) -> dict[str, Any]:
     ann = dict(config.get("ann") or {})
-    return collection, {
+    return {
         "half": bool(config.get("half")),
         "ann": AnnOptions(**ann) if ann.get("kind") else None,
         "overwrite": bool(config.get("overwrite")),

@@ -151,7 +151,9 @@ def build_share(
     with shard.last(folder, [name for each in files.values() for name in each]) as whole:
         if not whole:
             return None
-        embedded = {kind: joined_rows([folder / one for one in files[kind]]) for kind in files}
+        embedded: dict[Kind, Iterable[np.ndarray]] = {
+            kind: joined_rows([folder / one for one in names]) for kind, names in files.items()
+        }
         return build_gallery(
             model, output, images=images, captions=captions, embedded=embedded, **keys
         )

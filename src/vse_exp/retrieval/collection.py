@@ -61,8 +61,8 @@ class Collection:
     def share(self, shard: Shard) -> Collection:
         """The share of the images, and their captions (without a map: a share of these too)."""
         part = replace(self)
+        rows = shard.share(len(self.images or ()))
         if self.images is not None:
-            rows = shard.share(len(self.images))
             part.images = Stretch(self.images, slice(rows.start, rows.stop))
             names = self.image_names or [f"image {row}" for row in range(len(self.images))]
             part.image_names = names[rows.start : rows.stop]

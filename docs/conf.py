@@ -36,7 +36,7 @@ apidoc_modules = [
     {
         "path": "../src/vse_exp",
         "destination": "modules",
-        "separate_modules": True,
+        "separate_modules": False,  # a page a package: each page takes a tree of all pages
         "module_first": True,
         "no_headings": False,
         "implicit_namespaces": False,
@@ -53,6 +53,8 @@ autodoc_typehints_format = "short"
 # what only some extras bring may be absent where the documentation is built
 autodoc_mock_imports = ["timm", "open_clip", "sentence_transformers", "faiss", "eccv_caption"]
 autodoc_inherit_docstrings = False
+autodoc_use_type_comments = False
+toc_object_entries = False  # modules stand beside a page, not each of their functions
 
 html_theme = "furo"
 html_title = f"vse_exp {release}"
@@ -78,5 +80,13 @@ def _as_written(
     lines[:] = made
 
 
+def _without_tree(app: Any, page: str, template: str, context: Any, doctree: object) -> None:
+    """Pages of source text, by the hundred, leave out the tree of all pages: they are for readers
+    who come from a page and go back."""
+    if page.startswith("_modules/"):
+        context["toctree"] = lambda **options: ""
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", _as_written)
+    app.connect("html-page-context", _without_tree, priority=400)  # the theme's comes at 500

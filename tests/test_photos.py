@@ -18,7 +18,7 @@ from vse_exp.images.provenance import read_provenance
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     """The commands that were run, none of which does anything."""
     found: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(photos, "_run", lambda name, arguments: found.append((name, arguments)))
+    monkeypatch.setattr(photos, "run_step", lambda name, arguments: found.append((name, arguments)))
     return found
 
 

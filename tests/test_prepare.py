@@ -11,7 +11,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from commands import run_command
 from conftest import contents
+from vse_exp import prepare
 from vse_exp.cli import config_dir
 from vse_exp.data import load_split
 from vse_exp.data.annotations import preparing
@@ -267,3 +269,30 @@ def test_a_data_set_of_a_hub(photos, tmp_path, monkeypatch):
     run(f"images={tmp_path}/data/mine/images", f"output={tmp_path}/data/mine", *net, verb="extract")
     split = load_split(SplitFiles.find(tmp_path / "data", "mine", "train"), "train")
     assert len(split.image_features) == 5
+    # as others have it: columns of captions, or a name of the picture, which has none inside
+    column = [{"path": None, "bytes": file.read_bytes()} for file in files[:3]]
+    write_table(table({"image": column, "caption_0": list("abc"), "caption_1": ["d", "", "f"]}),
+                hub / "train-00000-of-00001.parquet")  # fmt: skip
+    write_table(table({"image": column, "filename": ["x.jpg", "x.jpg", "y.jpg"],
+                       "caption": ["g", "h", "i"], "split": ["val", "val", "test"]}),
+                hub / "validation-00000-of-00001.parquet")  # fmt: skip
+    (hub / "test-00000-of-00001.parquet").unlink()
+    written = run(f"source='hub:{hub}'", f"output={tmp_path}/data", "name=other")
+    counts = [(one.name, one.n_images, one.n_captions) for one in written]
+    assert counts == [("train", 3, 5), ("dev", 1, 2), ("test", 1, 1)]
+    assert (tmp_path / "data/other/other_train_images.txt").read_text().split("\n")[0] == (
+        "train_train-00000-of-00001_1.jpg"
+    )
+
+
+def test_features_in_the_same_command(captions, photos, monkeypatch, tmp_path, capsys):
+    ran = []
+    monkeypatch.setattr(prepare, "run_step", lambda name, keys: ran.append((name, keys)))
+    given = [f"source={captions}", f"output={tmp_path}/data", "name=mine", "backbone=resnet18"]
+    run_command(lambda: prepare.main([*given, f"images={photos}"]), capsys=capsys)
+    assert ran == [
+        ("extract", [f"images={photos}", f"output={tmp_path}/data/mine",
+                     "backbone=resnet18", "weights=pretrained"])
+    ]  # fmt: skip
+    told = run_command(lambda: prepare.main(given), capsys=capsys, code=1).err
+    assert told == "error: backbone=… makes features of pictures: say where they are, images=….\n"

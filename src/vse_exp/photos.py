@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +10,10 @@ from omegaconf import DictConfig
 
 from vse_exp.cli import verb
 from vse_exp.cli.keys import Device, ModelCommand
+from vse_exp.cli.steps import keys, run_step, typed
 from vse_exp.errors import UserError
 from vse_exp.schema import Size, Text, form
 
-_PLAIN = re.compile(r"[\w./:+@-]+( [\w./:+@-]+)*")
 UPDATES_AN_EPOCH = 20
 """What a training should have at least, whose batches are smaller then."""
 
@@ -47,15 +43,15 @@ def main(cfg: DictConfig) -> None:
         raise UserError("train=… is of a model of one's own: leave it out, or checkpoint=….")
     gallery = Path(cfg.output) / "gallery"
     for name, arguments in _steps(cfg, gallery):
-        _run(name, arguments)
+        run_step(name, arguments)
     checkpoint = cfg.checkpoint or str(_best(cfg))
-    serve = _keys(checkpoint=checkpoint, gallery=gallery, pictures=cfg.images) + _trust(cfg)
+    serve = keys(checkpoint=checkpoint, gallery=gallery, pictures=cfg.images) + _trust(cfg)
     if cfg.demo:
-        _run("demo", serve)
+        run_step("demo", serve)
     else:
-        query = _keys(checkpoint=checkpoint, gallery=gallery, query="a dog on the beach")
+        query = keys(checkpoint=checkpoint, gallery=gallery, query="a dog on the beach")
         print(
-            "Search it:", _typed("retrieve", query + _trust(cfg)), _typed("demo", serve), sep="\n  "
+            "Search it:", typed("retrieve", query + _trust(cfg)), typed("demo", serve), sep="\n  "
         )
 
 
@@ -64,48 +60,26 @@ def _steps(cfg: DictConfig, gallery: Path) -> Iterator[tuple[str, list[str]]]:
     output = Path(cfg.output)
     prepared = output / "data" / cfg.name
     features = prepared if cfg.captions else output / f"{cfg.name}_ims.npy"
-    data = ["data=custom", *_keys(**{"data.name": cfg.name, "paths.data_dir": output / "data"})]
-    images, device = _keys(images=cfg.images), _keys(device=cfg.device)
-    anew = _keys(overwrite=str(cfg.overwrite).lower())
+    data = ["data=custom", *keys(**{"data.name": cfg.name, "paths.data_dir": output / "data"})]
+    images, device = keys(images=cfg.images), keys(device=cfg.device)
+    anew = keys(overwrite=str(cfg.overwrite).lower())
     if cfg.captions:
         yield (
             "prepare",
-            _keys(source=cfg.captions, name=cfg.name, output=prepared.parent) + images + anew,
+            keys(source=cfg.captions, name=cfg.name, output=prepared.parent) + images + anew,
         )
-    own = _keys(backbone=cfg.backbone, weights=cfg.weights)
+    own = keys(backbone=cfg.backbone, weights=cfg.weights)
     if takes_features := cfg.checkpoint is None or not _takes_pictures(cfg):
-        made_as = own if cfg.checkpoint is None else _keys(like=cfg.checkpoint) + _trust(cfg)
-        yield "extract", images + _keys(output=features) + made_as + device + anew
+        made_as = own if cfg.checkpoint is None else keys(like=cfg.checkpoint) + _trust(cfg)
+        yield "extract", images + keys(output=features) + made_as + device + anew
     if cfg.checkpoint is None:
         size = cfg.batch_size or _batch_size(prepared / f"{cfg.name}_train_caps.txt")
-        run = _keys(**{"paths.run_dir": output / "run", "data.batch_size": size})
+        run = keys(**{"paths.run_dir": output / "run", "data.batch_size": size})
         yield "train", data + run + (["resume=never"] if cfg.overwrite else []) + list(cfg.train)
-    model = _keys(checkpoint=cfg.checkpoint or _best(cfg)) + _trust(cfg)
-    collection = [*data, "split=all"] if cfg.captions else _keys(features=features) * takes_features
-    place = _keys(pictures=cfg.images, output=gallery, overwrite="true")
+    model = keys(checkpoint=cfg.checkpoint or _best(cfg)) + _trust(cfg)
+    collection = [*data, "split=all"] if cfg.captions else keys(features=features) * takes_features
+    place = keys(pictures=cfg.images, output=gallery, overwrite="true")
     yield "index", model + collection + place + device
-
-
-def _run(name: str, arguments: list[str]) -> None:
-    """One command, told; what it says of its end is this one's too."""
-    print(f"$ {_typed(name, arguments)}", flush=True)
-    ended = subprocess.run([sys.executable, "-m", f"vse_exp.{name}", *arguments], check=False)
-    if ended.returncode:
-        sys.exit(ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
-
-
-def _typed(name: str, arguments: list[str]) -> str:
-    return shlex.join(["python", "-m", f"vse_exp.{name}", *arguments])
-
-
-def _keys(**values: object) -> list[str]:
-    """Arguments with values that Hydra's grammar takes as they are."""
-    from vse_exp.retrieval.queries import verbatim
-
-    return [
-        f"{key}={value}" if _PLAIN.fullmatch(str(value)) else verbatim(f"{key}={value}", key)
-        for key, value in values.items()
-    ]
 
 
 def _trust(cfg: DictConfig) -> list[str]:

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from vse_exp.cli import verb
 from vse_exp.cli.keys import Command, ShardOf
+from vse_exp.cli.steps import keys, run_step
+from vse_exp.errors import UserError
 from vse_exp.schema import Keys, Seed, Share, Text, form
 
 
@@ -39,19 +41,28 @@ class Prepare(Command):
     seed: Seed
     tokenize: Literal["none", "ptb"]
     shard: ShardOf
+    backbone: Text | None
+    weights: Text
     overwrite: bool
 
 
 @verb("prepare", Prepare)
 def main(cfg: DictConfig) -> None:
+    from vse_exp.data.annotations.hub import is_hub
     from vse_exp.data.annotations.preparing import prepare_from_config
 
     config: Any = OmegaConf.to_container(cfg)
+    if cfg.backbone is not None and cfg.images is None and not is_hub(cfg.source):
+        raise UserError("backbone=… makes features of pictures: say where they are, images=….")
     prepared = prepare_from_config(config)
     if prepared is None:
         print(f"{cfg.name}: share {cfg.shard} is done; the last to end puts them together")
-    else:
-        prepared.tell()
+        return
+    prepared.tell()
+    if cfg.backbone is not None:
+        network = keys(backbone=cfg.backbone, weights=cfg.weights)
+        images = cfg.images or prepared.folder / "images"
+        run_step("extract", [*keys(images=images, output=prepared.folder), *network])
 
 
 if __name__ == "__main__":

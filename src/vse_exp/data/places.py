@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from vse_exp.errors import UserError
@@ -55,10 +56,16 @@ def hub_files(name: str, split: str) -> list[str]:
 
 
 def hub_splits(name: str) -> dict[str, list[str]]:
-    """The data files of each split of a hub's data set, or of a folder like one."""
+    """The data files of each split of a hub's data set, or of a folder like one.
+
+    `NAME@REVISION` is a branch of it, for instance refs/convert/parquet, where the hub keeps what
+    scripts would make.
+    """
     datasets = import_datasets()
+    name, _, revision = (name, "", "") if Path(name).exists() else name.partition("@")
     try:
-        files = datasets.load_dataset_builder(name).config.data_files or {}
+        builder = datasets.load_dataset_builder(name, revision=revision or None)
+        files = builder.config.data_files or {}
         return {str(split): [str(one) for one in places] for split, places in files.items()}
     except Exception as error:  # the hub's own, of many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vse_exp.data.annotations.records import Reading
@@ -12,6 +12,12 @@ from vse_exp.data.places import HUB, filesystem, hub_splits
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.images.archives import ParquetPictures
+from vse_exp.images.sources import guess_column
+from vse_exp.images.tables import Row, table_rows
+
+NAME = "image.name"
+"""The column that stands for the picture in the rows of its table."""
+NAMES = ("filename", "file_name")
 
 
 def is_hub(source: object) -> bool:
@@ -37,19 +43,27 @@ def read_hub(
     """The captions of a file, whose pictures are written into `folder`/images; those that are there
     stay. UserError where it is no Parquet with pictures."""
     path = _fetched(place, folder / "hub")
-    reading = read_table(path, columns)
     pictures = ParquetPictures.find(path, columns.get("image"))
     if pictures is None:
         raise UserError(f"{place} has no column of pictures: name it with columns.image=….")
-    named = {record.image for record in reading.records}
-    for index, name in enumerate(pictures.names):
-        if name in named:  # and not once more for another caption
-            _write(folder / "images" / posixpath.basename(name), pictures, index)
-    records = [
-        one._replace(image=posixpath.basename(one.image), split=one.split or split)
-        for one in reading.records
-    ]
+    named = list(_named(path, pictures, f"{split}_{path.stem}" if split else path.stem))
+    reading = read_table(path, {**columns, "image": NAME}, named)
+    for index, (_, row) in enumerate(named):
+        _write(folder / "images" / row[NAME], pictures, index)  # once for several captions
+    records = [one._replace(split=one.split or split) for one in reading.records]
     return Reading(place, "hub", records, reading.malformed)
+
+
+def _named(path: Path, pictures: ParquetPictures, prefix: str) -> Iterator[Row]:
+    """The rows of a table with a file name for the picture of each: that of a column of names, else
+    the picture's own, else its number."""
+    column = pictures.column.partition(".")[0]
+    for number, row in table_rows(path):
+        called = guess_column(row, NAMES)
+        own = row.get(column) or {}  # plain bytes are not read
+        given = posixpath.basename(str((called and row[called]) or own.get("path") or number))
+        name = given if posixpath.splitext(given)[1] else f"{prefix}_{given}.jpg"
+        yield number, {**row, NAME: name}
 
 
 def _fetched(place: str, folder: Path) -> Path:

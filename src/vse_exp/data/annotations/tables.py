@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vse_exp.data.annotations.records import Reading, Record
 from vse_exp.errors import UserError
 from vse_exp.images.sources import IMAGE_COLUMNS, guess_column
-from vse_exp.images.tables import table_rows
+from vse_exp.images.tables import Row, table_rows
 
 CANDIDATES = {
     "image": IMAGE_COLUMNS,
@@ -20,8 +21,16 @@ CANDIDATES = {
 }
 
 
-def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> Reading:
-    """Records of a table; a cell may hold one caption or a list of them.
+NUMBERED = re.compile(r"captions?_?\d+", re.IGNORECASE)
+
+
+def read_table(
+    path: Path,
+    columns: Mapping[str, str | None] | None = None,
+    rows: Iterable[Row] | None = None,
+) -> Reading:
+    """Records of a table, or of `rows` of it; a cell may hold one caption or a list of them, and
+    there may be columns `caption_0`, `caption_1`, ….
 
     `columns` names the columns `image`, `caption`, `split` and `language`; None: found by their
     usual names.
@@ -29,7 +38,10 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> R
     named = {key: value for key, value in (columns or {}).items() if value is not None}
     records, malformed = [], []
     found: dict[str, str | None] = {}
-    for number, row in table_rows(path):
+    for number, row in table_rows(path) if rows is None else rows:
+        numbered = [cell for name, cell in row.items() if NUMBERED.fullmatch(name)]
+        if numbered:
+            row["caption"] = [cell for cell in numbered if cell]
         if not found:
             found = {
                 key: named.get(key) or guess_column(row, CANDIDATES[key]) for key in CANDIDATES

@@ -126,4 +126,4 @@ def test_ranks_alone_show_nothing(
 ) -> None:
     keys = [f"a={root}/a.ckpt", f"b={tmp_path}/b.npz", f"page={tmp_path}/page"]
     assert call(monkeypatch, root, *keys) == 1
-    assert "give checkpoints or run folders, not b=" in capsys.readouterr().err
+    assert f"give checkpoints or run folders, not {tmp_path}/b.npz" in capsys.readouterr().err

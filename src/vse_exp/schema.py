@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
@@ -75,6 +75,11 @@ class Keys(BaseModel):
         arbitrary_types_allowed=True,
         protected_namespaces=(),
     )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """These keys of values that have been checked, those of others left out."""
+        return cls.model_construct(**{key: values[key] for key in cls.model_fields})
 
 
 def checked(schema: type[BaseModel], values: Mapping[str, Any], where: str = "") -> dict[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from vse_exp import i2t, t2i
 from vse_exp.errors import UserError
-from vse_exp.evaluation import i2t, retrieval_metrics, t2i
-from vse_exp.evaluation.metrics import MeanRank, MedianRank, Recall
+from vse_exp.evaluation.metrics import MeanRank, MedianRank, Recall, retrieval_metrics
 
 TIE_FREE = ["n1", "n2", "n5", "n20", "n100", "n200"]
 

@@ -46,6 +46,12 @@ def checked_config(
     return typed
 
 
+def plain(cfg: Any) -> dict[str, Any]:
+    """A config as dictionaries and lists."""
+    values: Any = OmegaConf.to_container(cfg, resolve=True)
+    return values
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a command line asks for: a config with overrides, a folder of one's own before ours."""

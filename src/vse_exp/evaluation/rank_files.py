@@ -1,9 +1,11 @@
-"""Per-query ranks on disk: what two runs are compared by."""
+"""Per-query ranks on disk, what two runs are compared by, and how they compare."""
 
 from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,11 @@ import numpy as np
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.answers import Answers, Ranks
-from vse_exp.files import atomic_path
+from vse_exp.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from vse_exp.evaluation.protocols import Evaluation
+    from vse_exp.evaluation.statistics import Comparison
 
 KEYS = ("annotation_ranks", "search_ranks", "caption_image")
 ANSWERS = ("wrong", "query", "image", "grade", "paired")
@@ -75,6 +78,14 @@ def read_ranks(path: str | os.PathLike[str], split: str = "test") -> Ranks:
         raise UserError(f"The right answers in {file} do not fit each other: write it again.")
     _check_map(annotation, search, caption_image)
     return Ranks(Answers.of_first(annotation), Answers.of_first(search, caption_image), protocol)
+
+
+def write_comparison(
+    path: str | os.PathLike[str], compared: Mapping[str, Comparison], about: Mapping[str, Any]
+) -> None:
+    """Write the figures of two runs as JSON, with what else is known `about` them."""
+    figures = {name: asdict(one) | {"difference": one.difference} for name, one in compared.items()}
+    write_json(path, {"figures": figures, **about})
 
 
 def _check_map(annotation: np.ndarray, search: np.ndarray, caption_image: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.answers import Ranks
-from vse_exp.evaluation.metrics import STANDARD, Metric, retrieval_metrics, with_rsum
+from vse_exp.evaluation.metrics import EVERY, STANDARD, Metric, retrieval_metrics, with_rsum
 
 AT_ONCE = 1 << 21
 """Resampled queries held at once."""
@@ -23,9 +23,10 @@ Figures = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of two runs: values, `b - a` with its interval, and the p-value of no difference.
+    """One figure of two runs: values, `b - a` with its interval `low`, `high`, and the p-value of
+    no difference.
 
-    The interval is of the paired bootstrap, `p` two-sided from the permutation test.
+    Intervals are of the paired bootstrap, `p` two-sided from the permutation test.
     """
 
     a: float
@@ -33,6 +34,8 @@ class Comparison:
     low: float
     high: float
     p: float
+    a_interval: tuple[float, float]
+    b_interval: tuple[float, float]
 
     @property
     def difference(self) -> float:
@@ -60,9 +63,10 @@ def compare_ranks(
     n_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-    metrics: Sequence[Metric] = STANDARD,
+    metrics: Sequence[Metric] | None = None,
 ) -> dict[str, Comparison]:
-    """Compare two runs on the same images and captions, figure by figure.
+    """Compare two runs on the same images and captions, figure by figure (`metrics` None: by all,
+    where both have the ranks of all right answers, else by the standard ones).
 
     Paired bootstrap: both runs on the same drawn images. Permutation test: each image, with its
     captions, changes hands between the runs or not; `p` is the share of such changes, the actual
@@ -75,12 +79,12 @@ def compare_ranks(
                 f"The two runs were not ranked on the same queries ({a.protocol or 'a'}; "
                 f"{b.protocol or 'b'}): evaluate both on one split under one protocol."
             )
+    if metrics is None:
+        metrics = EVERY if a.annotation.every and b.annotation.every else STANDARD
     observed_a, observed_b = (retrieval_metrics(r.annotation, r.search, metrics) for r in (a, b))
     of_a, of_b = _Sample(a, metrics), _Sample(b, metrics)
-    boot = _joined(
-        _difference(of_b.figures(weights), of_a.figures(weights))
-        for weights in _draws(a, n_resamples, seed)
-    )
+    drawn = [(of_a.figures(w), of_b.figures(w)) for w in _draws(a, n_resamples, seed)]
+    boot_a, boot_b = map(_joined, zip(*drawn, strict=True))
     changed = _joined(
         _difference(of_b.figures(kept, of_a), of_a.figures(kept, of_b))
         for kept in _exchanges(a, n_resamples, seed + 1)
@@ -90,8 +94,11 @@ def compare_ranks(
         # figures are sums of floats: equal differences may differ in the last digits
         as_large = int((np.abs(changed[name]) >= abs(actual) - 1e-9).sum())
         p = (1 + as_large) / (1 + n_resamples)
-        interval = percentile_interval(boot[name], confidence)
-        result[name] = Comparison(observed_a[name], observed_b[name], *interval, p)
+        difference, *sides = (
+            percentile_interval(samples, confidence)
+            for samples in (boot_b[name] - boot_a[name], boot_a[name], boot_b[name])
+        )
+        result[name] = Comparison(observed_a[name], observed_b[name], *difference, p, *sides)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from vse_exp.evaluation.choices import Choice
+    from vse_exp.evaluation.statistics import Comparison
 
 COLUMNS = ("aR@1", "aR@5", "aR@10", "aMedr", "sR@1", "sR@5", "sR@10", "sMedr", "rsum")
 
@@ -17,10 +18,7 @@ COLUMNS = ("aR@1", "aR@5", "aR@10", "aMedr", "sR@1", "sR@5", "sR@10", "sMedr", "
 def results_table(rows: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
     """A line a split (or run) of aR@K, sR@K, median ranks and rsum."""
     columns = [key for key in COLUMNS if all(key in metrics for metrics in rows.values())]
-    table = Table(title=title or None)
-    table.add_column("")
-    for heading in columns:
-        table.add_column(heading, justify="right")
+    table = _table("", *columns, title=title or None)
     for name, metrics in rows.items():
         table.add_row(name, *(f"{metrics[key]:.{_digits(key)}f}" for key in columns))
     return table
@@ -42,45 +40,39 @@ def further_table(
     names = [*names, *(key for key in metrics if key.startswith("1k_"))]
     if not names:
         return None
-    table = Table()
-    for heading in ("", "annotation", "search"):
-        table.add_column(heading, justify="right" if heading else "left")
+    table = _table("", "annotation", "search")
     for name in names:
         keys = [name] if name.startswith("1k_") else [f"a{name}", f"s{name}"]
-        cells = [_with_interval(key, metrics[key], intervals) for key in keys]
+        cells = [_cell(metrics[key], intervals.get(key)) for key in keys]
         table.add_row(name, *cells)
     return table
 
 
-def _with_interval(
-    name: str, value: float, intervals: Mapping[str, tuple[float, float]], digits: int = 1
+def _cell(
+    value: float, interval: tuple[float, float] | None, digits: int = 1, sign: str = ""
 ) -> str:
-    if name not in intervals:
-        return f"{value:.{digits}f}"
-    low, high = intervals[name]
+    if interval is None:
+        return f"{value:{sign}.{digits}f}"
+    low, high = interval
     # a backslash keeps rich from reading the bracket as markup
-    return f"{value:.{digits}f} \\[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:{sign}.{digits}f} \\[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
 
 def agreement_table(
     figures: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], caption: str
 ) -> Table:
     """A line a correlation with human judgements."""
-    table = Table(caption=caption)
-    table.add_column("")
-    table.add_column("percent", justify="right")
+    table = _table("", "percent", caption=caption)
     for name, value in figures.items():
-        table.add_row(name, _with_interval(name, value, intervals))
+        table.add_row(name, _cell(value, intervals.get(name)))
     return table
 
 
 def choice_table(choices: Mapping[str, Choice], title: str) -> Table:
     """A line a test of choice; a model that ties everywhere counts words and does not read."""
-    table = Table(title=title)
-    for heading in ("", "accuracy", "ties", "chance", "choices"):
-        table.add_column(heading, justify="right" if heading else "left")
+    table = _table("", "accuracy", "ties", "chance", "choices", title=title)
     for name, one in choices.items():
-        accuracy = f"{one.accuracy:.1f} \\[{one.low:.1f}, {one.high:.1f}]"
+        accuracy = _cell(one.accuracy, (one.low, one.high))
         if one.ties > 99.5:
             accuracy = "ties: a bag of words"
         table.add_row(name, accuracy, f"{one.ties:.1f}", f"{one.chance:.1f}", f"{one.n:,}")
@@ -89,10 +81,8 @@ def choice_table(choices: Mapping[str, Choice], title: str) -> Table:
 
 def translation_table(figures: Mapping[str, Mapping[str, float]]) -> Table:
     """A line a direction of captions of one language that look for those of another."""
-    table = Table(title="captions that find those of the same image")
     columns = ("R@1", "R@5", "R@10", "Medr")
-    for heading in ("", *columns):
-        table.add_column(heading, justify="right" if heading else "left")
+    table = _table("", *columns, title="captions that find those of the same image")
     for name, one in figures.items():
         table.add_row(name, *(f"{one[key]:.{_digits(key)}f}" for key in columns))
     return table
@@ -100,10 +90,7 @@ def translation_table(figures: Mapping[str, Mapping[str, float]]) -> Table:
 
 def eccv_table(metrics: Mapping[str, float]) -> Table:
     """A line a figure of ECCV Caption and CxC, in both directions."""
-    table = Table()
-    table.add_column("")
-    for heading in ("annotation", "search"):
-        table.add_column(heading, justify="right")
+    table = _table("", "annotation", "search")
     for source, name in (("eccv", "ECCV"), ("cxc", "CxC")):
         for key in metrics:
             figure = key.removeprefix(f"{source}_a")
@@ -113,9 +100,36 @@ def eccv_table(metrics: Mapping[str, float]) -> Table:
     return table
 
 
+def comparison_table(compared: Mapping[str, Comparison], confidence: float) -> Table:
+    """A line a figure: both runs and their difference, each with its interval, and p."""
+    caption = f"brackets: {confidence:.0%} bootstrap intervals over images"
+    table = _table("", "a", "b", "b - a", "p", caption=caption, box=None, pad_edge=False)
+    for name, one in compared.items():
+        digits = _digits(name)
+        a, b = _cell(one.a, one.a_interval, digits), _cell(one.b, one.b_interval, digits)
+        difference = _cell(one.difference, (one.low, one.high), digits, sign="+")
+        table.add_row(name, a, b, difference, f"{one.p:.4f}")
+    return table
+
+
+def _table(*headings: str, **options: Any) -> Table:
+    """Names stand left, numbers right."""
+    table = Table(**options)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading else "left")
+    return table
+
+
+def show(tables: Iterable[Table], notes: Iterable[str]) -> None:
+    """Print tables, and notes under them."""
+    console = Console()
+    for table in tables:
+        console.print(table)
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
+
+
 def print_results(results: Mapping[str, Any]) -> None:
     """The table of dev and test of a training, with the protocol under it."""
     splits = {name: results[name] for name in ("dev", "test")}
-    console = Console()
-    console.print(results_table(splits))
-    console.print(results["test"]["protocol"], style="dim", highlight=False)
+    show([results_table(splits)], [results["test"]["protocol"]])

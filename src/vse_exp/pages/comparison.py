@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from vse_exp.data.layouts import Split
+from vse_exp.errors import UserError
 from vse_exp.evaluation import groups
 from vse_exp.evaluation.embed import embed_split
-from vse_exp.evaluation.evaluator import open_judged
+from vse_exp.evaluation.evaluator import Judged, open_judged
 from vse_exp.evaluation.neighbours import best_captions, best_images, k_occurrence
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.statistics import Comparison
@@ -39,17 +40,9 @@ class Side:
     images: np.ndarray
 
     @classmethod
-    def of(
-        cls,
-        which: str | Sequence[str] | Mapping[str, Any],
-        data: Mapping[str, Any],
-        split_name: str,
-        device: str,
-        trust: Sequence[str],
-    ) -> Side:
-        """Embeds and ranks a split with the model of a checkpoint, or of several, or takes its
-        vectors from files (see `open_judged`)."""
-        model, split, _ = open_judged(which, data, split_name, device, trust)
+    def of(cls, judged: Judged) -> Side:
+        """Embeds and ranks a split with a model."""
+        model, split, _ = judged
         images, captions = embed_split(model, split)
         rows = images, captions
         return cls(
@@ -61,7 +54,31 @@ class Side:
         )
 
 
-def write_comparison(
+def open_side(
+    which: str | Sequence[str] | Mapping[str, Any],
+    data: Mapping[str, Any],
+    split: str,
+    device: str,
+    trust: Sequence[str],
+    page: str | None = None,
+) -> Side | None:
+    """The model, or vectors, that `which` names (see `open_judged`), on a split; None where that is
+    ranks, a file or those of a run folder. For a `page` ranks are not enough: UserError."""
+    if not isinstance(which, Mapping):
+        path = Path(which if isinstance(which, str) else which[0])
+        if path.is_dir() and page is not None:
+            which = str(path / "checkpoints" / "best.ckpt")
+        elif path.is_dir() or path.suffix == ".npz":
+            if page is not None:
+                raise UserError(
+                    f"page={page} shows what the models find: give checkpoints or run folders, not "
+                    f"{which}."
+                )
+            return None
+    return Side.of(open_judged(which, data, split, device, trust))
+
+
+def write_page(
     output: str | Path,
     a: Side,
     b: Side,

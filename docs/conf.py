@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sphinx.addnodes import pending_xref
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "src")]
 
@@ -87,6 +89,15 @@ def _without_tree(app: Any, page: str, template: str, context: Any, doctree: obj
         context["toctree"] = lambda **options: ""
 
 
+def _exact(app: Any, doctree: Any) -> None:
+    """Types in signatures have their whole names: Sphinx need not compare each with the ends of
+    all names that it knows."""
+    for node in doctree.findall(pending_xref):
+        if not node.get("refspecific"):
+            node.attributes.pop("refspecific", None)
+
+
 def setup(app: Any) -> None:
+    app.connect("doctree-read", _exact)
     app.connect("autodoc-process-docstring", _as_written)
     app.connect("html-page-context", _without_tree, priority=400)  # the theme's comes at 500

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import struct
 import time
 from collections import defaultdict
@@ -13,12 +15,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from conftest import configuration
+from vse_exp.cli import config_dir
 from vse_exp.errors import UserError
 from vse_exp.training.dashboards import find_answers
 from vse_exp.training.fit import train
+from vse_exp.training.wandb_dashboard import WandbDashboard
+
+DOCS = Path(__file__).parents[2] / "docs"
+LOGGED = {
+    "train/loss", "train/lr", "train/grad_norm", "train/captions_per_second", "train/epoch",
+    "val/aR@1", "val/aR@5", "val/aR@10", "val/sR@1", "val/sR@5", "val/sR@10",
+    "val/aMedr", "val/sMedr", "val/rsum",
+    "answers/annotation", "answers/search", "ranks/annotation", "ranks/search",
+}  # fmt: skip
 
 
 def read_offline_run(file: Path) -> dict[str, list[Any]]:
@@ -68,11 +82,7 @@ def test_an_offline_wandb_run(tiny, tmp_path, capfd):
     keys = {
         item.key or item.nested_key[0] for history in records["history"] for item in history.item
     }
-    assert keys >= {
-        "train/loss", "train/lr", "train/grad_norm", "train/captions_per_second", "train/epoch",
-        "val/aR@1", "val/sR@10", "val/aMedr", "val/sMedr", "val/rsum",
-        "answers/annotation", "answers/search", "ranks/annotation", "ranks/search",
-    }  # fmt: skip
+    assert keys >= LOGGED
     artifacts = {one.type: one for one in records["artifact"] if one.type != "run_table"}
     assert "best" in list(artifacts["model"].aliases)
     assert {kind: one.name for kind, one in artifacts.items()} == {
@@ -145,6 +155,38 @@ def test_tensorboard_gets_the_same_scalars(tiny, tmp_path):
     events.Reload()
     assert {"val/rsum", "val/aR@1", "test/rsum"} <= set(events.Tags()["scalars"])
     assert {"ranks/a", "ranks/s"} <= set(events.Tags()["histograms"])
+
+
+def test_an_agent_says_whose_run_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s")
+    monkeypatch.setenv("WANDB_RUN_ID", "r7")
+    logger = WandbDashboard(str(tmp_path), "offline", entity="me", name="x")
+    assert not {"project", "entity", "id", "anonymous"} & set(logger._wandb_init)
+    assert (tmp_path / "wandb_id").read_text() == "r7"
+
+
+def test_what_the_agent_of_a_sweep_types(monkeypatch):
+    """The command of docs/wandb_sweep.yaml with values, by W&B's own filling in."""
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep = yaml.safe_load((DOCS / "wandb_sweep.yaml").read_text())
+    values = {
+        key: {"value": of.get("value", of.get("min", (of.get("values") or [0])[-1]))}
+        for key, of in sweep["parameters"].items()
+    }
+    filled = utils.create_sweep_command_args({"args": values})["args_no_hyphens"]
+    command = [*utils.create_sweep_command(sweep["command"])[1:-1], *filled]
+    assert command[:4] == ["python", "-m", "vse_exp.train", "logger=wandb"]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("train", command[3:])
+    assert (config.data.name, config.model.image_encoder.dropout) == ("f8k", 0.6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_workspace_shows_what_is_logged():
+    pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces, of W&B alone")
+    workspace = runpy.run_path(str(DOCS / "wandb_workspace.py"))["workspace"]
+    said = workspace("me", "vse_exp")._to_model().model_dump_json()
+    assert set(re.findall(r'"((?:val|train|answers)/[^"]+)"', said)) <= LOGGED
 
 
 def test_an_unknown_mode(tiny, tmp_path):

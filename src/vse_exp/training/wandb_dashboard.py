@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,8 +39,9 @@ class WandbDashboard(Dashboard, WandbLogger):
             modes = ", ".join(get_args(Mode))
             raise UserError(f"Unknown logger.wandb.mode={mode}: choose one of {modes}.")
         id_file = Path(run_dir) / "wandb_id"
-        if not id_file.is_file():
-            write_text(id_file, secrets.token_hex(4))
+        agent = "WANDB_SWEEP_ID" in os.environ  # `wandb agent` says whose run this is
+        if agent or not id_file.is_file():
+            write_text(id_file, os.environ["WANDB_RUN_ID"] if agent else secrets.token_hex(4))
         super().__init__(
             save_dir=run_dir,
             project=project,
@@ -53,8 +55,9 @@ class WandbDashboard(Dashboard, WandbLogger):
             resume="allow",
             settings=wandb.Settings(silent=True),
         )
-        # Lightning hands on a setting of which W&B warns that it has no effect
-        self._wandb_init.pop("anonymous", None)
+        # W&B warns of settings that have no effect
+        for key in ("anonymous", *(("project", "entity", "id") if agent else ())):
+            self._wandb_init.pop(key, None)
 
     def start(self) -> None:
         self.experiment.define_metric("val/rsum", summary="max")

@@ -25,6 +25,7 @@ VERBS = {
     "retrieve": "search a gallery with a sentence or a picture",
     "photos": "from a folder of photos to a search box: all of these in one",
     "demo": "a page to search with sentences and pictures",
+    "export": "a model as a folder to share, with its card",
     "convert": "other programs' models to ours and back",
 }
 

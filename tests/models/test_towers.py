@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from vse_exp.models.checkpoint import save_model
 from vse_exp.models.towers.image import ImageTower
 from vse_exp.models.towers.text import TextTower
 from vse_exp.models.vse import VSE
+from vse_exp.pages.card import export_model
 from vse_exp.parts import build
 from vse_exp.similarity import Cosine, Logit
 from vse_exp.text.vocabulary import Vocabulary
@@ -302,3 +304,36 @@ def test_a_checkpoint_makes_no_library_fetch_or_import(
     monkeypatch.setattr(socket, "socket", None)
     with pytest.raises(UserError, match=said):
         load_model(tmp_path / "model.ckpt")
+
+
+@each_kind
+def test_a_library_loads_what_was_trained_here(
+    kind: str, folders: dict[str, Path], tmp_path: Path, pictures: torch.Tensor
+) -> None:
+    """With adapters where peft is at hand: they become part of the weights."""
+    adapters = kind != "openclip_resnet" and importlib.util.find_spec("peft") is not None
+    model = model_of(folders[kind], learn="lora" if adapters else "all")
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.02 * torch.randn_like(weights)
+    size = pictures.shape[-1]
+    given = [*pictures[:, :, : size // 2].permute(0, 2, 3, 1).numpy()]  # to be cut
+    given = [Image.fromarray(one).resize((70, 50)) for one in given]
+    captions, images = model.encode_sentences(CAPTIONS[:-1]), model.encode_images(given)
+    logit = {"scale": 20.0, "bias": -3.0}
+    save_model(model, tmp_path / "best.ckpt", {"logit": logit})
+    exported = export_model(str(tmp_path / "best.ckpt"), str(tmp_path / kind), as_library=True)
+    prefix = "openclip:local-dir:" if "openclip" in kind else "hf:"
+    names = [f"{prefix}{exported}", *([f"st:{exported}"] if kind == "clip" else [])]
+    for name in names:
+        if name.startswith("st:"):
+            pytest.importorskip("sentence_transformers", reason="needs the extra `text`")
+        loaded = load_model(name)
+        np.testing.assert_allclose(loaded.encode_sentences(CAPTIONS[:-1]), captions, atol=2e-6)
+        # the library resizes by other arithmetic, a step of grey apart
+        np.testing.assert_allclose(loaded.encode_images(given), images, atol=3e-3)
+    scale = load_model(names[0]).logit_scale
+    assert scale == pytest.approx(20)
+    again = model_of(exported)  # and as a start of further training
+    np.testing.assert_allclose(again.encode_sentences(CAPTIONS[:-1]), captions, atol=2e-6)
+    np.testing.assert_allclose(again.encode_images(given), images, atol=2e-6)

@@ -14,6 +14,7 @@ from vse_exp.models.checkpoint import load_checkpoint
 from vse_exp.models.dual import DualEncoder
 from vse_exp.models.ensemble import Ensemble
 from vse_exp.models.others import load_other, prefix_of
+from vse_exp.models.sharing import is_shared
 from vse_exp.models.vse import VSE
 
 
@@ -22,10 +23,10 @@ def load_model(
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
 ) -> DualEncoder:
-    """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`), the original's
-    `X.npz` with its two pickles, or VSE++'s `model_best.pth.tar` with its vocabulary beside it; one
-    of another program by its prefix, `openclip:…`, `hf:…`, `st:…` or `python:package.module:name`;
-    of a list of these their ensemble.
+    """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`) or a folder that
+    `vse_exp.export` wrote, the original's `X.npz` with its two pickles, or VSE++'s
+    `model_best.pth.tar` with its vocabulary beside it; one of another program by its prefix,
+    `openclip:…`, `hf:…`, `st:…` or `python:package.module:name`; of a list of these their ensemble.
 
     `device` may be `auto`: a GPU where there is one. Nothing is imported, read or downloaded since
     the file says so; the classes of a model that is made of others' parts are built where their
@@ -39,8 +40,8 @@ def load_model(
     if prefix is None:
         model = load_file(source, device, trust)
     else:
-        model = load_other(text, prefix).to(device)
-    model.name = text if prefix else Path(source).name
+        model = load_other(text, prefix, trust).to(device)
+    model.name = text if prefix else Path(source).resolve().name
     return model
 
 
@@ -49,8 +50,16 @@ def load_file(
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
 ) -> VSE:
-    """The model of one file, ours or of those programs whose files we read."""
+    """The model of one file (or folder), ours or of those programs whose files we read."""
     path, device = Path(path), find_device(device)
+    if path.is_dir():
+        if is_shared(path):
+            return load_checkpoint(path, device, trust)
+        raise UserError(
+            f"{path} is a folder, and none that vse_exp.export wrote: of a run give "
+            "checkpoints/best.ckpt in it, of another library's model hf:FOLDER or "
+            "openclip:local-dir:FOLDER."
+        )
     if not path.is_file():
         raise UserError(f"No checkpoint {path}: give the path of a trained model.")
     if path.suffix == ".npz":

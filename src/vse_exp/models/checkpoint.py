@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
+from vse_exp.models.sharing import read_folder, write_folder
 from vse_exp.models.version_1 import from_version_1
 from vse_exp.models.vse import VSE
 from vse_exp.parts import build, part_spec
@@ -41,6 +43,12 @@ def save_model(
     write_checkpoint(content, path)
 
 
+def share_model(model: VSE, folder: Path) -> None:
+    """Write the files of a model to share into a folder that is there; see sharing.py."""
+    cut = None if model.preprocessing is None else model.preprocessing.to_dict()
+    write_folder(folder, describe(model), model.state_dict(), cut)
+
+
 def write_checkpoint(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write atomically. UserError where that fails; what stood at `path` is then untouched."""
     with atomic_path(path) as temporary:
@@ -58,7 +66,8 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
 ) -> VSE:
-    """The model of one of our checkpoints (also Lightning's `last.ckpt`), ready to encode.
+    """The model of one of our checkpoints (also Lightning's `last.ckpt`, or a folder that
+    `share_model` wrote), ready to encode.
 
     Classes of others than vse_exp are built where their package is one of `trust`. Nothing else is
     imported, and nothing read or downloaded, for what stands in the file. Raises UserError for a
@@ -115,7 +124,11 @@ def _build(about: dict[str, Any], trust: list[str]) -> VSE:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of one of our checkpoint files, unpickled as data only."""
+    """The content of one of our checkpoint files, unpickled as data only, or of a folder to
+    share."""
+    if os.path.isdir(path):
+        about, state = read_folder(Path(path))
+        return {KEY: about, "state_dict": state}
     content = load_torch(path)
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{path} was not written by vse_exp: give a checkpoint of this program.")

@@ -28,6 +28,9 @@ class ImageEncoder(nn.Module, Part):
 
     logit: Logit | None = None
     """What the training that it comes from made of similarities; known from its start on."""
+    tower_of: tuple[dict[str, Any], nn.Module] | None = None
+    """Of a tower of another library's model: that model's architecture, and its module of one
+    side."""
 
     def __init__(self, dim_image: int | None, dim: int) -> None:
         super().__init__()

@@ -53,6 +53,11 @@ def page(name: str, **values: Any) -> str:
     return _templates().get_template(name).render(date=date.today().isoformat(), **values)
 
 
+def markdown(name: str, /, **values: Any) -> str:
+    """The text of the template `name`, in which nothing is escaped."""
+    return _templates().overlay(autoescape=False).get_template(name).render(**values) + "\n"
+
+
 def write_thumbnails(folder: Path, rows: Iterable[int], thumbnails: Thumbnails | None) -> list[int]:
     """Write `pictures/{row}.jpg` of images into a page's folder; returns the rows that have one.
 

@@ -1,4 +1,4 @@
-"""Models of other programs, by a prefix of their names: a file a prefix, with `load(name)`."""
+"""Models of other programs, by a prefix of their names: a file a prefix, with its `load`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
@@ -29,9 +29,10 @@ def prefix_of(source: str) -> str | None:
     return found[1]
 
 
-def load_other(source: str, prefix: str) -> DualEncoder:
-    """The model that a prefix and a name say, on the CPU. UserError where it cannot be had."""
-    return import_module(f"{__name__}.{prefix}").load(source.removeprefix(f"{prefix}:"))
+def load_other(source: str, prefix: str, trust: Sequence[str] = ()) -> DualEncoder:
+    """The model that a prefix and a name say, on the CPU; `trust` as for a checkpoint. UserError
+    where it cannot be had."""
+    return import_module(f"{__name__}.{prefix}").load(source.removeprefix(f"{prefix}:"), trust)
 
 
 def needs(package: str, extra: str, prefix: str) -> None:

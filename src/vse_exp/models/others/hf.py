@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
+from vse_exp.models.checkpoint import load_checkpoint
 from vse_exp.models.dual import DualEncoder
 from vse_exp.models.others import loading, needs
+from vse_exp.models.sharing import CONFIG, FILES, is_shared
 from vse_exp.similarity import Cosine
 from vse_exp.text.vocabulary import TokenizedCaptions, inside_mask
 
@@ -95,15 +97,25 @@ def _unit(output: Any) -> Tensor:
     return normalize(getattr(output, "pooler_output", output), dim=-1)
 
 
-def load(name: str) -> DualEncoder:
-    """The model in a folder, or of that name on the Hugging Face hub."""
+def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
+    """The model in a folder, or of that name on the Hugging Face hub, transformers' or one that
+    `vse_exp.export` wrote."""
     needs("transformers", "hf", "hf")
+    from huggingface_hub import hf_hub_download, snapshot_download
     from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    place = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    folder = Path(name).expanduser()
+    here = folder.is_dir()
+    place = str(folder) if here else name
     with loading(f"hf:{name}"):
+        if not here:
+            folder = Path(hf_hub_download(name, CONFIG)).parent
+        if is_shared(folder):
+            if not here:
+                folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
+            return load_checkpoint(folder, trust=trust)
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         model = AutoModel.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
         if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):

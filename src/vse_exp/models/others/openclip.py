@@ -74,7 +74,7 @@ class OpenCLIP(DualEncoder):
         return normalize(self.model.encode_image(images), dim=-1)
 
 
-def load(name: str) -> DualEncoder:
+def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
     """`MODEL:TAG` of OpenCLIP's list, or what its own `local-dir:` and `hf-hub:` name."""
     needs("open_clip", "openclip", "openclip")
     import open_clip

@@ -7,6 +7,7 @@ never read from a file.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -59,7 +60,7 @@ class Own(WholePictures):
         return rows
 
 
-def load(name: str) -> DualEncoder:
+def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
     """What the function `package.module:function` returns: a DualEncoder, or an object as `Own`
     takes it."""
     if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):

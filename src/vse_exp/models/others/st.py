@@ -96,7 +96,7 @@ class SentenceTransformers(WholePictures):
         return self.model.encode(images, show_progress_bar=False)
 
 
-def load(name: str) -> DualEncoder:
+def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
     """The model in a folder, or of that name on the Hugging Face hub."""
     needs("sentence_transformers", "text", "st")
     from sentence_transformers import SentenceTransformer

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from vse_exp.errors import UserError
 
@@ -17,6 +17,17 @@ def remove(tower: nn.Module, names: Iterable[str]) -> None:
     """Take children and parameters off a module."""
     for name in names:
         delattr(tower, name)
+
+
+def joined(whole: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A dual encoder filled with the state of both towers, and of its logit as far as it has one
+    and the state says it."""
+    own = whole.state_dict()
+    logit = {name: own[name] for name in own if name.startswith("logit")}
+    given = {name: state[name].reshape(own[name].shape) for name in logit if name in state}
+    towers = {name: state[name] for name in state if not name.startswith("logit")}
+    whole.load_state_dict({**towers, **logit, **given})
+    return whole
 
 
 def refuse_downloads(config: Any, where: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -46,6 +47,18 @@ class Library(Protocol):
     def encode_images(self, tower: nn.Module, pixels: Tensor) -> Tensor: ...
 
     def checkpoint_gradients(self, tower: nn.Module) -> None: ...
+
+    def write(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        state: Mapping[str, Tensor],
+        vocabulary: SubwordVocabulary,
+        cut: Preprocessing,
+    ) -> None:
+        """A whole model as the library's own folder; `state` is that of both towers, as
+        `read_weights` gives it."""
+        ...
 
 
 def library(architecture: Architecture) -> Library:

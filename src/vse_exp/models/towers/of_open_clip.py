@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.weights import downloading
-from vse_exp.models.towers.cutting import Side, refuse_downloads, remove
+from vse_exp.models.towers.cutting import Side, joined, refuse_downloads, remove
 from vse_exp.text.subwords import SubwordVocabulary
 
 _FILE, _PREFIX, _LOCAL = "open_clip_config.json", "openclip:", "local-dir:"
@@ -164,6 +164,30 @@ def checkpoint_gradients(tower: nn.Module) -> None:
             cast(Any, part).set_grad_checkpointing(True)
         elif hasattr(part, "grad_checkpointing"):
             part.grad_checkpointing = True  # type: ignore[assignment]  # of a bare Transformer
+
+
+def write(
+    folder: Path,
+    config: dict[str, Any],
+    state: Mapping[str, Tensor],
+    vocabulary: SubwordVocabulary,
+    cut: Preprocessing,
+) -> None:
+    from safetensors.torch import save_file
+
+    keys = deepcopy(config)
+    custom = keys.pop("custom_text", False)
+    keys.get("vision_cfg", {}).pop("timm_model_pretrained", None)
+    whole = joined((_open_clip().CustomTextCLIP if custom else _open_clip().CLIP)(**keys), state)
+    told = {
+        "mean": [value / 255 for value in cut.mean],
+        "std": [value / 255 for value in cut.std],
+        "interpolation": cut.interpolation,
+        "resize_mode": "squash" if cut.view == "squash" else "shortest",
+    }
+    content = {"model_cfg": config, "preprocess_cfg": told}
+    (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    save_file(whole.state_dict(), folder / "open_clip_model.safetensors", {"format": "pt"})
 
 
 def _open_clip() -> Any:

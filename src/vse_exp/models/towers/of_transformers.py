@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.models.text_models import model_folder, needs_transformers
-from vse_exp.models.towers.cutting import Side, refuse_downloads, remove
+from vse_exp.models.towers.cutting import Side, joined, refuse_downloads, remove
 from vse_exp.text.subwords import SubwordVocabulary
 
 _OTHER_SIDE = {"text": ("vis", "image", "logit", "temp"), "image": ("text", "logit", "temp")}
@@ -133,6 +133,65 @@ def checkpoint_gradients(tower: nn.Module) -> None:
             layer = cast(Any, part)
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
             layer.gradient_checkpointing = True
+
+
+def write(
+    folder: Path,
+    config: dict[str, Any],
+    state: Mapping[str, Tensor],
+    vocabulary: SubwordVocabulary,
+    cut: Preprocessing,
+) -> None:
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    known = AutoConfig.for_model(**config)
+    whole: Any = joined(AutoModel.from_config(known, dtype=torch.float32), state)
+    whole.save_pretrained(folder)
+    _tokenizer(vocabulary, config["text_config"]).save_pretrained(folder)
+    squash, side = cut.view == "squash", {"height": cut.crop, "width": cut.crop}
+    settings = {
+        "image_processor_type": "SiglipImageProcessor" if squash else "CLIPImageProcessor",
+        "do_resize": True,
+        "size": side if squash else {"shortest_edge": cut.resize},
+        "resample": next(key for key, name in _RESAMPLING.items() if name == cut.interpolation),
+        "do_center_crop": not squash,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "do_convert_rgb": True,
+        "image_mean": [value / 255 for value in cut.mean],
+        "image_std": [value / 255 for value in cut.std],
+    } | ({} if squash else {"crop_size": side})
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=1))
+
+
+def _tokenizer(vocabulary: SubwordVocabulary, config: Mapping[str, Any]) -> Any:
+    """The vocabulary as transformers' tokenizer, with the pieces that its configuration marks; old
+    configurations of CLIP number them wrongly, which is no special piece then."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    content = json.loads(vocabulary.tokenizer_json)
+    special = {one["id"]: one["content"] for one in content["added_tokens"] if one["special"]}
+    marks = {
+        f"{kind}_token": special.get(config.get(f"{kind}_token_id"), special[max(special)])
+        for kind in ("pad", "eos")
+        if special
+    }
+    if (start := special.get(config.get("bos_token_id"))) is not None:
+        marks["bos_token"] = start
+    if (padding := content.get("padding")) is not None:
+        marks["pad_token"] = padding["pad_token"]
+    if unknown := content["model"].get("unk_token"):
+        marks["unk_token"] = unknown
+    content["padding"] = content["truncation"] = None  # which its user says
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        model_max_length=vocabulary.max_length,
+        **marks,
+    )
 
 
 def _pooled(output: Any) -> Tensor:

@@ -75,6 +75,10 @@ class Tower(nn.Module, Part):
         self.frozen = learn in ("heads", "none") or unfreeze_epoch > 0
 
     @property
+    def tower_of(self) -> tuple[Architecture, nn.Module]:
+        return self.architecture, self.tower
+
+    @property
     def library(self) -> Library:
         return library(self.architecture)
 

@@ -22,6 +22,7 @@ from vse_exp.schema import of_signature
 
 REQUIRED = {
     "compare": ["a=a.npz", "b=b.npz"],
+    "export": ["checkpoint=a.ckpt", "output=folder"],
     "convert": ["checkpoint=a.npz", "output=b.ckpt"],
     "demo": ["checkpoint=a.ckpt"],
     "embed": ["checkpoint=a.ckpt", "output=b.npy"],

@@ -65,7 +65,7 @@ def export_model(
         else:
             library = "vse_exp"
             share_model(model, folder)
-        facts = _facts(Path(checkpoint), extra) | {"license": licence}
+        facts: dict[str, Any] = {**_facts(Path(checkpoint), extra), "license": licence}
         facts["figures"] += [_figures_of(one) for one in map(read_json, results)]
         write_json(folder / RECORD, {"version": 1, "vse_exp": vse_exp.__version__, **facts})
         name = address or Path(output).resolve().name

@@ -11,6 +11,7 @@ from pydantic import Field
 from vse_exp.cli import verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.errors import Interrupted, UserError
+from vse_exp.runtime import Runtime
 from vse_exp.schema import Keys, Seed, Size, Text
 
 Pixel = float | Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -46,6 +47,7 @@ class Extract(ModelCommand):
     batch_size: Size | None
     num_workers: Annotated[int, Field(ge=0, le=1024)] | None
     device: Device
+    runtime: Runtime
     max_pixels: Size
     shard: ShardOf
     strict: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from vse_exp.errors import UserError
 from vse_exp.images.families import build_module
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.weights import weights_hash
+from vse_exp.runtime import OnnxNetwork, Runtime
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Backbone:
     """What random weights were drawn by."""
     grid: int | None = None
     """Regions a side, of the last feature map, which stand behind the whole; None: none."""
+    runtime: Runtime = "torch"
+    """What computes it; the rows are the same but for rounding."""
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -62,17 +65,48 @@ class Backbone:
         device = next(self.module.parameters()).device
         rows = []
         for number in range(views.shape[1]):  # one after the other, to bound memory
-            pixels = self.preprocessing.normalize(views[:, number].to(device))
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-            if self.grid is None:
-                rows.append(self.module(pixels).float())
+            whole, *maps = self._network(views[:, number].to(device))
+            if not maps:
+                rows.append(whole.float())
                 continue
-            whole, cells = whole_and_map(self.module, pixels)
-            if self.preprocessing.mirrored(number):
-                cells = cells.flip(-1)
+            cells = maps[0].flip(-1) if self.preprocessing.mirrored(number) else maps[0]
             regions = adaptive_avg_pool2d(cells.float(), self.grid).flatten(2).transpose(1, 2)
             rows.append(torch.cat([whole.float()[:, None], regions], 1))
         return torch.stack(rows, dim=1)
+
+    @cached_property
+    def _network(self) -> Callable[[Tensor], Sequence[Tensor]]:
+        """Pixels uint8 (B, 3, crop, crop) to features (B, dim), and with a grid the map."""
+        network = _Network(self.module, self.preprocessing, self.grid is not None).eval()
+        if self.runtime == "torch":
+            return network
+        example = torch.zeros(2, 3, *(self.preprocessing.crop,) * 2, dtype=torch.uint8)
+        names = ("features", "map") if network.with_map else ("features",)
+        sizes = {name: {0: "pictures"} for name in ("pixels", *names)}
+        try:
+            copy = OnnxNetwork(network, {"pixels": example}, names, sizes)
+        except UserError as error:
+            raise UserError(f"backbone={self.name}: {error}") from error
+
+        def one_by_one(pixels: Tensor) -> Sequence[Tensor]:
+            """A picture at once, whose values stay in a CPU's caches."""
+            parts = [copy(pixels[row : row + 1]) for row in range(len(pixels))]
+            return [torch.cat(part) for part in zip(*parts, strict=True)]
+
+        return one_by_one
+
+
+class _Network(nn.Module):
+    """A backbone behind the normalisation of its pixels, and if asked for with its last map."""
+
+    def __init__(self, module: nn.Module, preprocessing: Preprocessing, with_map: bool) -> None:
+        super().__init__()
+        self.module, self.preprocessing, self.with_map = module, preprocessing, with_map
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        pixels = self.preprocessing.normalize(pixels)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return whole_and_map(self.module, pixels) if self.with_map else (self.module(pixels),)
 
 
 def whole_and_map(module: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,12 +141,14 @@ def build_backbone(
     transform: Mapping[str, Any] | None = None,
     seed: int = 0,
     grid: int | None = None,
+    runtime: Runtime = "torch",
 ) -> Backbone:
     """The backbone `name` (see `families`) in evaluation mode on the CPU.
 
     `weights`: `pretrained`, the name of one of torchvision's sets, `random` (drawn by `seed`), or
     a file: a state dict (`.pth`, `.safetensors`), or Lasagne's `vgg19.pkl`. `transform` changes
-    keys of the preprocessing; `grid` is the backbone's. Raises UserError for what cannot be had.
+    keys of the preprocessing; `grid` and `runtime` are the backbone's. Raises UserError for what
+    cannot be had.
     """
     weights = str(weights)
     with torch.random.fork_rng(devices=[]):
@@ -121,7 +157,7 @@ def build_backbone(
     module.eval().requires_grad_(False)
     module.to(memory_format=torch.channels_last)
     preprocessing = preprocessing.changed(transform or {})
-    backbone = Backbone(name, module, preprocessing, weights, seed, grid)
+    backbone = Backbone(name, module, preprocessing, weights, seed, grid, runtime)
     try:
         assert backbone.dim > 0  # runs it once: sizes that do not fit fail here
     except (RuntimeError, AssertionError, ValueError) as error:

@@ -13,6 +13,7 @@ from vse_exp.errors import UserError
 from vse_exp.images.backbones import Backbone, build_backbone
 from vse_exp.images.decoding import Picture, open_picture
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.runtime import Runtime
 
 
 def picture_features(
@@ -35,7 +36,9 @@ def picture_features(
     return np.concatenate(rows)
 
 
-def backbone_of(provenance: dict[str, Any], weights: str | None = None) -> Backbone:
+def backbone_of(
+    provenance: dict[str, Any], weights: str | None = None, runtime: Runtime = "torch"
+) -> Backbone:
     """The backbone that made the recorded features, with the same weights and preprocessing.
 
     `weights`: where they lie now, if elsewhere. UserError where those found are others.
@@ -53,6 +56,7 @@ def backbone_of(provenance: dict[str, Any], weights: str | None = None) -> Backb
         transform,
         seed,
         provenance.get("grid"),
+        runtime,
     )
     if backbone.weights_sha256 != provenance["weights_sha256"]:
         raise UserError(

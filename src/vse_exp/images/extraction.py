@@ -105,7 +105,7 @@ def extract_features(
             )
         accept(skipped)
         files.features.unlink(missing_ok=True)  # never beside the record of another job
-        record = {"weights": backbone.weights, "seed": backbone.seed, **job}
+        record = {**_told(backbone), **job}
         _write_beside(files, pictures, skipped, record, row_shape)
         n_images = journal.finish(files.features)  # last: where it is, all is
         whole = True
@@ -154,7 +154,7 @@ def extract_share(
         skipped = [one for path in parts for one in _skipped(SplitFiles.of_features(path))]
         accept(skipped)
         files.features.unlink(missing_ok=True)
-        record = {"weights": backbone.weights, "seed": backbone.seed, **job}
+        record = {**_told(backbone), **job}
         _write_beside(files, pictures, skipped, record, row_shape)
         count = len(names) - len(skipped)
         write_rows(files.features, (count, *row_shape), dtype, joined_rows(parts))
@@ -274,6 +274,11 @@ def _job(pictures: Pictures, backbone: Backbone, settings: Settings) -> dict[str
         "max_pixels": settings.max_pixels,
         "images_sha256": _names_hash(pictures.names),
     }
+
+
+def _told(backbone: Backbone) -> dict[str, Any]:
+    """What is recorded beside that, and decides nothing but rounding."""
+    return {"weights": backbone.weights, "seed": backbone.seed, "runtime": backbone.runtime}
 
 
 def _names_hash(names: Sequence[str]) -> str:

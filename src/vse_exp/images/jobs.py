@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
@@ -17,6 +16,7 @@ from vse_exp.images.encoding import backbone_of
 from vse_exp.images.extraction import Extraction, Settings, extract_features, extract_share
 from vse_exp.images.sources import open_pictures
 from vse_exp.progress import progress
+from vse_exp.runtime import Runtime, find_place
 from vse_exp.sharding import Shard
 from vse_exp.split_files import SplitFiles
 
@@ -29,7 +29,8 @@ def extract_from_config(
     With the `record` of other features they are made as those were, whatever the keys say of that.
     UserError for what cannot be read, built or written, and with `strict` where one was skipped.
     """
-    device = find_device(config["device"])
+    runtime: Runtime = config["runtime"]
+    device = find_place(config["device"], runtime)
     made_as = config if record is None else record
     settings = Settings(
         dtype=config["dtype"],
@@ -51,11 +52,16 @@ def extract_from_config(
     if record is None:
         transform = {**config["transform"], "view": config["view"], "mirror": config["mirror"]}
         backbone = build_backbone(
-            config["backbone"], config["weights"], transform, config["seed"], config["grid"]
+            config["backbone"],
+            config["weights"],
+            transform,
+            config["seed"],
+            config["grid"],
+            runtime,
         )
     else:
         elsewhere = None if config["weights"] == "pretrained" else config["weights"]
-        backbone = backbone_of(dict(record), elsewhere)
+        backbone = backbone_of(dict(record), elsewhere, runtime)
     done = [_extract(config, backbone, path, settings, device) for path in outputs]
     left_out = sum(len(extraction.skipped) for extraction in done)
     if config["strict"] and left_out:

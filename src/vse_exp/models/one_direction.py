@@ -35,7 +35,7 @@ def run_direction(
 
 
 def _run(recurrence: nn.RNNBase, inputs: Tensor, weights: list[Tensor]) -> Tensor:
-    start = inputs.new_zeros(1, len(inputs), recurrence.hidden_size)
+    start = inputs.new_zeros(1, inputs.shape[0], recurrence.hidden_size)
     options = (True, 1, 0.0, recurrence.training, False, True)
     if isinstance(recurrence, nn.LSTM):
         return torch.lstm(inputs, (start, start), weights, *options)[0]

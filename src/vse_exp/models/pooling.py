@@ -133,10 +133,10 @@ class GeneralizedPooling(Pooling):
         count = vectors.shape[1]
         if lengths is None:
             weights = self.weights(torch.full((1,), count, device=vectors.device), count)
-        elif lengths.device.type == "cpu":
+        elif lengths.device.type == "cpu" and not torch.jit.is_tracing():
             sizes, which = lengths.unique(return_inverse=True)
             weights = self.weights(sizes, count)[which]
-        else:  # of all sizes, since a GPU would have to be asked which there are
+        else:  # of all sizes, since a GPU (or a graph) would have to be asked which there are
             sizes = torch.arange(1, count + 1, device=vectors.device)
             weights = self.weights(sizes, count)[lengths - 1]
         # behind the end the lowest numbers, not -inf: their weight is zero and 0 * -inf is none

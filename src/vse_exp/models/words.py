@@ -120,7 +120,8 @@ class WordEncoder(SentenceEncoder):
     def on_cpu_in_full_precision(self) -> bool:
         """Whether the fast paths, which are for CPUs, apply."""
         kind = self.embedding.weight.device.type
-        return kind == "cpu" and not torch.is_autocast_enabled("cpu")
+        plain = torch.is_autocast_enabled("cpu") or torch.jit.is_tracing()  # to a graph of any size
+        return kind == "cpu" and not plain
 
 
 def different_words(tokens: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ def inside_mask(tokens: Tensor, lengths: Tensor) -> Tensor:
 def without_filling(tokens: Tensor, lengths: Tensor) -> Tensor:
     """Captions (B, T) without the columns that only fill, of which one stays; on a GPU as they
     are, since to know the longest would be to wait for it."""
-    if tokens.device.type != "cpu" or len(lengths) == 0:
+    if tokens.device.type != "cpu" or torch.jit.is_tracing() or len(lengths) == 0:
         return tokens
     return tokens[:, : max(1, int(lengths.max()))]
 

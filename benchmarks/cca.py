@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     train = splits["train"]
     words = Vocabulary.build(train.captions, Stems(), min_count=options.min_count)
     rarity = -np.log(np.maximum(_bags(train.captions, words).mean(0), 1e-9))
-    images, captions = _images(train), _weighted(train.captions, words, rarity)
+    images, captions = _images(train), weighted(train.captions, words, rarity)
     found = canonical(
         images[train.caption_image], captions, options.image_ridge, options.text_ridge
     )
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         split = splits[name]
         sides = (
             (_images(split) - found.means[0]) @ found.images[:, : options.dim],
-            (_weighted(split.captions, words, rarity) - found.means[1])
+            (weighted(split.captions, words, rarity) - found.means[1])
             @ found.captions[:, : options.dim],
         )
         ours, theirs = (torch.from_numpy(_unit(side * weights)) for side in sides)
@@ -107,7 +107,8 @@ def _bags(captions: Sequence[str], words: Vocabulary) -> np.ndarray:
     return bags[:, FIRST_WORD:]
 
 
-def _weighted(captions: Sequence[str], words: Vocabulary, rarity: np.ndarray) -> np.ndarray:
+def weighted(captions: Sequence[str], words: Vocabulary, rarity: np.ndarray) -> np.ndarray:
+    """Captions as unit rows (n, words) of the weights of their words."""
     return _unit(_bags(captions, words) * rarity.astype(np.float32))
 
 

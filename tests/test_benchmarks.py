@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.captions import main as captions_alone
 from benchmarks.cca import canonical
 from benchmarks.cca import main as closed_form
 
@@ -82,3 +83,17 @@ def test_the_closed_form_finds_pairs(tmp_path: Path) -> None:
     rows = closed_form(["--data", "small", "--root", str(tmp_path), "--image-ridge", "0.01"])
     assert [row["split"] for row in rows] == ["dev", "test"]
     assert min(row["rsum"] for row in rows) > 300  # by chance 64
+
+
+def test_captions_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    # of a's captions two share a word, one has a word of b's; b's two are alike
+    lines = ["red dog", "dog here", "blue", "blue car", "car blue"]
+    for split in ("train", "test"):
+        (folder / f"small_{split}_caps.txt").write_text("".join(f"{line}\n" for line in lines))
+        names = [f"{image}.jpg\n" for image in "aaabb"]
+        (folder / f"small_{split}_images.txt").write_text("".join(names))
+    found = captions_alone(["--data", "small", "--root", str(tmp_path)])
+    # "blue" finds b first, the others their own
+    assert found == pytest.approx({"R@1": 80, "R@5": 100, "R@10": 100, "sum": 280, "words": 1.8})

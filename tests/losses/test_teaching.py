@@ -110,8 +110,10 @@ def test_soft_targets(within):
 
 
 def neighbours(rows: Tensor, temperature: float) -> list[list[float]]:
-    centred = rows.detach() - rows.detach().mean(0)
-    return [softmax([cosine(a, b) / temperature for b in centred]) for a in centred]
+    # normalised, then centred, as in the paper's program; their inner products, not their cosines
+    unit = [row / math.sqrt(dot(row, row)) for row in rows.detach()]
+    centred = [row - sum(unit) / N for row in unit]
+    return [softmax([dot(a, b) / temperature for b in centred]) for a in centred]
 
 
 @pytest.mark.parametrize("levels", [1, 3])

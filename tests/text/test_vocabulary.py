@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import pytest
 import torch
@@ -98,6 +99,35 @@ def test_words_of_several_scripts(options, words):
 
 def test_thai_by_letters():
     assert Multilingual()("หมา dog") == ["ห", "ม", "า", "dog"]
+
+
+def test_chinese_words(monkeypatch, tmp_path):
+    pytest.importorskip("jieba", reason="the extra zh")
+    import marshal
+
+    from vse_exp.text import chinese
+
+    # what another user left in the shared folder for jieba to read is not read
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "jieba.cache").write_bytes(marshal.dumps(({"女": 1, "女人在海": 10**9}, 10**9)))
+    chinese._cutter.cache_clear()
+    caption = "穿着泳装的女人在海水里，Two dogs"
+    words = ["穿着", "泳装", "的", "女人", "在", "海水", "里"]
+    assert chinese.Jieba(characters=False)(caption) == [*words, "two", "dog"]
+    pairs = chinese.Jieba(characters=False, ngram=2)("女人在海水里")
+    assert pairs == ["女人", "女人在", "在", "在海水", "海水", "海水里", "里"]
+    both = pickle.loads(pickle.dumps(chinese.Jieba(language=None)))
+    assert both("女人在跑。Dogs") == ["女人", "在", "跑", "女", "人", "dogs"]
+    assert [p.name for p in tmp_path.iterdir()] == ["jieba.cache"]
+
+
+def test_without_jieba(monkeypatch):
+    from vse_exp.text import chinese
+
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    chinese._cutter.cache_clear()
+    with pytest.raises(UserError, match=r"pip install 'vse_exp\[zh\]'"):
+        chinese.Jieba()
 
 
 def test_pairs_of_neighbours_are_words_too():

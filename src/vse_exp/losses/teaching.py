@@ -126,10 +126,11 @@ class SoftTargetsLoss(TaughtLoss):
 class StructureLoss(TaughtLoss):
     """Keeps the neighbourhoods of the known spaces (STRUCTURE, Groeger et al. 2025).
 
-    P is the softmax over the batch of a side's similarities, of centred vectors, divided by
-    `temperature`, once of the known vectors and once of ours; the Jensen-Shannon divergence of
-    their l-th powers, neighbours of neighbours, is averaged over l = 1 … `levels`, each divided
-    by l, and over both sides.
+    P is the softmax over the batch of a side's inner products, of unit vectors less their mean,
+    divided by `temperature`, once of the known vectors and once of ours; the Jensen-Shannon
+    divergence of their l-th powers, neighbours of neighbours, is averaged over l = 1 … `levels`,
+    each divided by l, and over both sides. (Its program takes the divergence of the middle from
+    both for that of both from the middle.)
     """
 
     def __init__(self, *, temperature: Positive = 0.05, levels: Size = 1) -> None:
@@ -152,7 +153,9 @@ class StructureLoss(TaughtLoss):
         return total / self.levels
 
     def _neighbours(self, rows: Tensor) -> Tensor:
-        return (cosines(rows - rows.mean(0)) / self.temperature).softmax(1)
+        unit = normalize(rows, dim=-1)
+        centred = unit - unit.mean(0)
+        return (centred @ centred.T / self.temperature).softmax(1)
 
 
 def cosines(rows: Tensor) -> Tensor:

@@ -100,9 +100,17 @@ class Multilingual(Tokenizer):
         start = 0
         for run in _UNSPACED.finditer(caption):
             words += self._spaced(caption[start : run.start()])
-            words += _runs(run[0], self.ngram, "")
+            words += self.cut(run[0])
             start = run.end()
         return words + self._spaced(caption[start:])
+
+    def cut(self, run: str) -> list[str]:
+        """The words of a stretch that is written without spaces."""
+        return self.join(run)
+
+    def join(self, parts: Sequence[str]) -> list[str]:
+        """The parts and the runs of up to `ngram` of them."""
+        return _runs(parts, self.ngram, "")
 
 
 class Treebank(Tokenizer):

@@ -12,6 +12,7 @@ from images.conftest import picture
 from vse_exp import extract, photos
 from vse_exp.files import write_json
 from vse_exp.images.provenance import read_provenance
+from vse_exp.runs import photo_search
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
 )
 def test_a_small_set_has_small_batches(n_captions: int, size: int, tmp_path: Path) -> None:
     (tmp_path / "caps.txt").write_text("a dog\n" * n_captions)
-    assert photos._batch_size(tmp_path / "caps.txt") == size
+    assert photo_search.batch_size(tmp_path / "caps.txt") == size
 
 
 def test_captions_make_a_model(ran, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -19,13 +19,14 @@ from commands import run_command
 from conftest import random_captions, random_features, write_dataset
 from small_models import small_model
 from vse_exp import index, retrieve
+from vse_exp.cli.steps import verbatim
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval import build
 from vse_exp.retrieval.gallery import open_gallery
-from vse_exp.retrieval.queries import read_queries, verbatim
+from vse_exp.retrieval.queries import read_queries
 from vse_exp.text.vocabulary import Vocabulary
 
 HOSTILE = "<script>document.title = 'taken'</script>"

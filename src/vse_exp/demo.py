@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Data, Device, ModelCommand, Texts
 from vse_exp.schema import Text
 
@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.pages.demo import open_demo
     from vse_exp.pages.serving import LOCAL, listen, serve
 
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    config = plain(cfg)
     host, hosts = config["host"], config["hosts"]
     with listen(host, config["port"], config["public"]) as listener:
         anything = config["public"] and hosts is None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.schema import Size, Text, form
 from vse_exp.sharding import Shard
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.compat.loading import load_model
     from vse_exp.evaluation.embed import embed_files
 
-    config: Any = OmegaConf.to_container(cfg)
+    config = plain(cfg)
     shard = Shard.of(cfg.shard)
     count = embed_files(load_model(cfg.checkpoint, cfg.device, cfg.trust), config, shard)
     if count is None:

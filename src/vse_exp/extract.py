@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
-from vse_exp.errors import Interrupted, UserError
+from vse_exp.errors import Interrupted
 from vse_exp.runtime import Runtime
 from vse_exp.schema import Keys, Seed, Size, Text
 
@@ -58,31 +58,16 @@ class Extract(ModelCommand):
 
 @verb("extract", Extract)
 def main(cfg: DictConfig) -> None:
+    from vse_exp.compat.loading import record_of
     from vse_exp.images.jobs import extract_from_config
 
-    config: Any = OmegaConf.to_container(cfg)
-    record = _record(cfg) if cfg.like is not None else None
+    record = None if cfg.like is None else record_of(cfg.like, cfg.trust)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        extract_from_config(config, record)
+        extract_from_config(plain(cfg), record)
     except KeyboardInterrupt as interruption:
         message = "interrupted: the same command goes on from here"
         raise Interrupted(message) from interruption
-
-
-def _record(cfg: DictConfig) -> dict[str, Any]:
-    """How the features were made that `like` names."""
-    from vse_exp.compat.loading import load_model
-    from vse_exp.images.provenance import read_record
-
-    if cfg.like.endswith(".json"):
-        return read_record(cfg.like)
-    record = load_model(cfg.like, "cpu", cfg.trust).provenance
-    if record is None:
-        raise UserError(
-            f"like={cfg.like} does not record how its features were made: say backbone=… instead."
-        )
-    return record
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Collection, Device, ModelCommand, ShardOf, judged
 from vse_exp.errors import UserError
 from vse_exp.schema import Keys, Size, Text
@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
     )
     from vse_exp.retrieval.parquet import write_parquet
 
-    config: Any = OmegaConf.to_container(cfg)
+    config = plain(cfg)
     checkpoint, shard = judged(cfg), Shard.of(cfg.shard)
     if cfg.images is not None:
         if shard is not None:

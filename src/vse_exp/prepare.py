@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Command, ShardOf
 from vse_exp.cli.steps import keys, run_step
 from vse_exp.errors import UserError
@@ -51,10 +51,9 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.data.annotations.hub import is_hub
     from vse_exp.data.annotations.preparing import prepare_from_config
 
-    config: Any = OmegaConf.to_container(cfg)
     if cfg.backbone is not None and cfg.images is None and not is_hub(cfg.source):
         raise UserError("backbone=… makes features of pictures: say where they are, images=….")
-    prepared = prepare_from_config(config)
+    prepared = prepare_from_config(plain(cfg))
     if prepared is None:
         print(f"{cfg.name}: share {cfg.shard} is done; the last to end puts them together")
         return

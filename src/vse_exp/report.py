@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Data, Device, Judging, Texts, judged
 from vse_exp.errors import UserError
 from vse_exp.schema import Count, Size, Text
@@ -28,7 +28,7 @@ class Report(Judging):
 
 @verb("report", Report)
 def main(cfg: DictConfig) -> None:
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    config = plain(cfg)
     given = [config[key] for key in ("run", "checkpoint", "images")]
     if sum(one is not None for one in given) != 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A verb that runs others, each told as it could be typed."""
+"""Arguments as they are typed, and a verb that runs others, each told so."""
 
 from __future__ import annotations
 
@@ -25,9 +25,20 @@ def typed(name: str, arguments: list[str]) -> str:
 
 def keys(**values: object) -> list[str]:
     """Arguments with values that Hydra's grammar takes as they are."""
-    from vse_exp.retrieval.queries import verbatim
-
     return [
         f"{key}={value}" if _PLAIN.fullmatch(str(value)) else verbatim(f"{key}={value}", key)
         for key, value in values.items()
     ]
+
+
+def verbatim(argument: str, key: str = "query") -> str:
+    """The command-line argument `key=a sentence, typed freely` with its value quoted for Hydra.
+
+    Values that are quoted or a list already are left as they are, and other arguments too.
+    """
+    name, equals, value = argument.partition("=")
+    if name.strip() != key or not equals or value.lstrip()[:1] in ("[", "'", '"'):
+        return argument
+    # quotes and interpolations are escaped, and so are backslashes, but only those before these
+    escaped = re.sub(r"(\\*)('|\$\{|\Z)", lambda m: m[1] * 2 + ("\\" + m[2] if m[2] else ""), value)
+    return f"{key}='{escaped}'"

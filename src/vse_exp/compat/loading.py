@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vse_exp.device import find_device
 from vse_exp.errors import UserError
+from vse_exp.images.provenance import read_record
 from vse_exp.models.checkpoint import load_checkpoint
 from vse_exp.models.dual import DualEncoder
 from vse_exp.models.ensemble import Ensemble
@@ -43,6 +45,19 @@ def load_model(
         model = load_other(text, prefix, trust).to(device)
     model.name = text if prefix else Path(source).resolve().name
     return model
+
+
+def record_of(source: str, trust: Sequence[str] = ()) -> dict[str, Any]:
+    """How the features were made of a model, or those that a record (`.json`) is of. UserError
+    where that is not known."""
+    if source.endswith(".json"):
+        return read_record(source)
+    record = load_model(source, "cpu", trust).provenance
+    if record is None:
+        raise UserError(
+            f"{source} does not record how its features were made: say backbone=… instead."
+        )
+    return record
 
 
 def load_file(

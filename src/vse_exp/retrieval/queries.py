@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,31 +9,20 @@ from typing import Any
 from vse_exp.errors import UserError
 from vse_exp.images.decoding import is_picture_name
 from vse_exp.images.features import open_features
+from vse_exp.images.provenance import feature_record
+from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.captioning import query_kind
 from vse_exp.retrieval.gallery import KINDS, Gallery, Kind
 
 
-def verbatim(argument: str, key: str = "query") -> str:
-    """The command-line argument `key=a sentence, typed freely` with its value quoted for Hydra.
-
-    Values that are quoted or a list already are left as they are, and other arguments too.
-    """
-    name, equals, value = argument.partition("=")
-    if name.strip() != key or not equals or value.lstrip()[:1] in ("[", "'", '"'):
-        return argument
-    # quotes and interpolations are escaped, and so are backslashes, but only those before these
-    escaped = re.sub(r"(\\*)('|\$\{|\Z)", lambda m: m[1] * 2 + ("\\" + m[2] if m[2] else ""), value)
-    return f"{key}='{escaped}'"
-
-
-def read_queries(values: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Queries for a Retriever with what to call them: each of `values` is a sentence, or names a
+def read_queries(typed: str | Sequence[str]) -> list[tuple[str, Any]]:
+    """Queries for a Retriever with what to call them: each of `typed` is a sentence, or names a
     picture (a Path then) or a `.npy` whose every row is one query.
 
     UserError for files that are missing, and where there is no query.
     """
     queries: list[tuple[str, Any]] = []
-    for value in map(str, values):
+    for value in _each(typed):
         path = Path(value)
         if path.suffix == ".npy":
             rows = open_features(path)
@@ -46,6 +34,17 @@ def read_queries(values: Sequence[Any]) -> list[tuple[str, Any]]:
     if not queries:
         raise UserError("There is no query: give query=… a sentence or the name of a picture.")
     return queries
+
+
+def check_queries(typed: str | Sequence[str], model: DualEncoder, allow: bool) -> None:
+    """UserError where files of features among the queries were made otherwise than the model's."""
+    for value in _each(typed):
+        if value.endswith(".npy"):
+            model.check_features(feature_record(value), allow)
+
+
+def _each(typed: str | Sequence[str]) -> list[str]:
+    return [typed] if isinstance(typed, str) else list(map(str, typed))
 
 
 def _is_file_name(path: Path) -> bool:

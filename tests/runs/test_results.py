@@ -23,7 +23,7 @@ def test_the_tables(tmp_path):
     readme = (PROJECT / "README.md").read_text().splitlines()
     start = next(i for i, line in enumerate(readme) if line.startswith("| experiment |"))
     shown = readme[start : readme.index("", start)]
-    assert len(shown) == 8
+    assert len(shown) == 9
     assert set(shown) <= set(table.splitlines())
     assert f"--group experiment --group model.encoder --columns {SHOWN}" in text
 

@@ -190,6 +190,22 @@ def test_processes_and_workers_have_pools_of_their_own_and_as_many_updates(tmp_p
     assert len(images[0] | images[1]) > 0.9 * N
 
 
+def test_a_given_vocabulary_is_what_a_file_says(tmp_path):
+    """No caption is read for it; a word that it lacks is unknown."""
+    words = tmp_path / "words.txt"
+    words.write_text("dog\na\nzebra\n")
+    keys = (f"data.vocabulary.file={words}", "data.vocabulary.prefix=['<start>']")
+    module = datamodule(tmp_path, "tar", *keys)
+    assert module.vocabulary.words == ["<start>", "dog", "a", "zebra"]
+    assert "train" not in module._splits
+    assert module.vocabulary.encode(["a dog ran"]).tokens.tolist() == [3, 5, 4, 2, 1]
+    batch = next(iter(module.train_dataloader()))
+    assert int(batch.tokens.max()) < len(module.vocabulary)
+    words.write_text("dog\na\ndog\n")
+    with pytest.raises(UserError, match="'dog' more than once"):
+        datamodule(tmp_path, "tar", *keys).vocabulary  # noqa: B018
+
+
 def test_no_batch_has_an_image_twice(tmp_path):
     for batch in datamodule(tmp_path, "tar", "data.captions_together=1").train_dataloader():
         assert len(batch.image_index.unique()) == len(batch.image_index)

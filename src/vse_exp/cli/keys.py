@@ -94,6 +94,7 @@ class Augmentation(Keys):
 class Vocabulary(Keys):
     tokenizer: Node | None = None
     prefix: list[Text]
+    file: Text | None
     splits: Annotated[list[Text], Field(min_length=1)]
     min_count: Size
     max_size: Size | None

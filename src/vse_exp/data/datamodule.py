@@ -103,6 +103,10 @@ class RetrievalDataModule(LightningDataModule):
 
     def _words(self) -> Vocabulary:
         options = dict(self.config["vocabulary"])
+        file = options.pop("file")
+        if file is not None:
+            tokenizer = build(options["tokenizer"], where="data.vocabulary.tokenizer")
+            return Vocabulary.of_file(file, tokenizer, options["prefix"])
         splits = [self.split(name) for name in options.pop("splits")]
         captions = [caption for split in splits for caption in split.captions]
         tokenizer = build(options.pop("tokenizer"), where="data.vocabulary.tokenizer")

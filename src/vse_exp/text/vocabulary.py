@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vse_exp.errors import UserError
+from vse_exp.files import read_lines
 from vse_exp.parts import build, part_spec
 from vse_exp.text.tokenizers import Tokenizer, Words
 
@@ -119,6 +122,18 @@ class Vocabulary:
             counts.update(tokenizer(caption))
         words = [word for word, count in counts.most_common(max_size) if count >= min_count]
         return cls([*prefix, *words[: len(words) - drop_rarest]], tokenizer, prefix)
+
+    @classmethod
+    def of_file(
+        cls, path: str | Path, tokenizer: Tokenizer | None = None, prefix: Sequence[str] = ()
+    ) -> Vocabulary:
+        """The words of a text file, one a line, as the tokeniser cuts them. UserError where it
+        cannot be read, or has a word twice."""
+        words = [*prefix, *(word for word in read_lines(path) if word not in prefix)]
+        twice = next((word for word, count in Counter(words).items() if count > 1), None)
+        if twice is not None:
+            raise UserError(f"{path} has the word {twice!r} more than once: a word a line, once.")
+        return cls(words, tokenizer, prefix)
 
     def tokenize(self, caption: str) -> list[str]:
         """The words of a caption, without prefix and EOS."""

@@ -65,7 +65,8 @@ class Shards(Layout):
             return None
         blocks = self.blocks(name)
         last = blocks[-1]
-        shards = list(dict.fromkeys(Path(block.place).name for block in blocks))
+        places = dict.fromkeys(block.place for block in blocks)
+        shards = list(dict.fromkeys(Path(place).name for place in places))
         return {"shards": shards, "images of shards": last.first + last.n_images}
 
     def blocks(self, name: str) -> list[Block]:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from conftest import configuration, random_captions, random_features, write_dataset
+from shards import add, write_shards
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.places import expand
 from vse_exp.data.shards import Shards
@@ -39,44 +40,6 @@ def png(colour: int) -> bytes:
     content = io.BytesIO()
     Image.new("RGB", (12, 12), (colour, 0, 0)).save(content, "PNG")
     return content.getvalue()
-
-
-def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    archive.addfile(info, io.BytesIO(content))
-
-
-def npy(row: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.save(content, row)
-    return content.getvalue()
-
-
-def write_shards(
-    folder: Path, kind: str, captions: list[str], rows: np.ndarray, shard: int = 25, group: int = 5
-) -> str:
-    """Features and captions, `shard` images a file; the pattern that finds them is returned."""
-    folder.mkdir(parents=True, exist_ok=True)
-    each = len(captions) // len(rows)
-    texts = [captions[row * each : (row + 1) * each] for row in range(len(rows))]
-    for number, start in enumerate(range(0, len(rows), shard)):
-        part = slice(start, start + shard)
-        path = folder / f"{number:03}.{kind}"
-        if kind == "parquet":
-            pa = pytest.importorskip("pyarrow", reason="needs the extra `tables`")
-            from pyarrow.parquet import write_table
-
-            lists = pa.array(list(rows[part]), pa.list_(pa.float32()))
-            write_table(
-                pa.table({"caption": texts[part], "vector": lists}), path, row_group_size=group
-            )
-            continue
-        with tarfile.open(path, "w") as archive:
-            for row in range(start, min(start + shard, len(rows))):
-                add(archive, f"a/{row:05}.txt", "\n".join(texts[row]).encode())
-                add(archive, f"a/{row:05}.npy", npy(rows[row]))
-    return f"{folder}/*.{kind}"
 
 
 def datamodule(tmp_path: Path, kind: str, *overrides: str, seed: int = 3) -> RetrievalDataModule:

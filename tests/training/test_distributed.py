@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from shards import write_shards
 from vse_exp.cli import config_dir
 from vse_exp.losses import ContrastiveLoss, HingeLoss
 from vse_exp.training.building import build_node
@@ -124,14 +126,20 @@ def test_the_parts_of_a_loss_add_up_to_it(name):
 
 def test_a_training_on_two_processes(tiny, tmp_path):
     """The command as a user types it, without dropout: its weights equal those of one process,
-    also where each encodes its part of the batch in chunks."""
+    also where each encodes its part of the batch in chunks, and where both read one set of
+    shards."""
+    train = tiny / "tiny" / "tiny_train"
+    captions = Path(f"{train}_caps.txt").read_text().splitlines()
+    shards = write_shards(tmp_path / "tar", "tar", captions, np.load(f"{train}_ims.npy"))
     results = {}
+    ddp = ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"]
     for name, options in {
-        "one": ["data.batch_size=8"],
-        "two": ["trainer=ddp", "trainer.devices=2", "data.batch_size=4", "chunk_size=3"],
+        "one": ["data=custom", "data.batch_size=8"],
+        "two": ["data=custom", *ddp, "chunk_size=3"],
+        "shards": ["data=shards", f"data.layout.train='{shards}'", *ddp],
     }.items():
         done = subprocess.run(
-            [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",
+            [sys.executable, "-m", "vse_exp.train", "data.name=tiny",
              f"paths.data_dir={tiny}", f"paths.run_dir={tmp_path / name}", "model.encoder=gru",
              "model.dim=8", "model.encoder.word_dropout=0", "model.image_encoder.dropout=0",
              "model.image_encoder.hidden_dropout=0", "valid_freq=5", "max_epochs=2",
@@ -144,7 +152,8 @@ def test_a_training_on_two_processes(tiny, tmp_path):
         assert done.returncode == 0, done.stderr
         results[name] = _weights(tmp_path / name)
     for key, value in results["one"].items():
-        torch.testing.assert_close(results["two"][key], value, rtol=1e-4, atol=1e-5)
+        for name in ("two", "shards"):
+            torch.testing.assert_close(results[name][key], value, rtol=1e-4, atol=1e-5)
 
 
 def command(tiny: Path, run: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ VERBS = {
     "evaluate": "recalls and ranks of a model",
     "compare": "do two runs differ by more than chance?",
     "report": "a static page of every result on a split",
-    "embed": "vectors of sentences or image features",
+    "embed": "vectors of sentences, image features or pictures",
     "index": "embed a collection into a gallery",
     "retrieve": "search a gallery with a sentence or a picture",
     "photos": "from a folder of photos to a search box: all of these in one",

@@ -1,4 +1,4 @@
-"""`python -m vse_exp.embed`: vectors of sentences or image features; see conf/embed.yaml."""
+"""`python -m vse_exp.embed`: vectors of sentences, features or pictures; see conf/embed.yaml."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Embed(ModelCommand):
     checkpoint: Text
     captions: Text | None
     features: Text | None
+    pictures: Text | None
     normalize_features: bool
     allow_feature_mismatch: bool
     output: Annotated[str, form(r"\.npy$", "a file that ends in .npy")]

@@ -17,13 +17,20 @@ from torch.nn.functional import normalize
 from vse_exp.data.layouts import Split
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.errors import UserError
-from vse_exp.files import read_text, write_rows
+from vse_exp.files import as_lines, read_lines, read_text, write_rows, write_text
 from vse_exp.images.features import open_features
+from vse_exp.images.pictures import PictureRows
 from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import require_finite
+from vse_exp.images.sources import open_pictures, select
 from vse_exp.models.dual import DualEncoder
 from vse_exp.progress import progress
 from vse_exp.sharding import Shard, joined_rows, put_rows, stamp
+from vse_exp.split_files import SplitFiles
+
+SOURCES = ("captions", "features", "pictures")
+PICTURES_AT_ONCE = 512
+"""Pictures of a block: each is decoded."""
 
 
 def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -36,13 +43,14 @@ def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarra
 def embed_files(
     model: DualEncoder, config: Mapping[str, Any], shard: Shard | None = None
 ) -> int | None:
-    """Write the vectors of the captions or image features that the keys in conf/embed.yaml name;
-    returns their number, or None after a `shard` while others are missing.
+    """Write the vectors of the captions, image features or pictures that the keys in
+    conf/embed.yaml name, and beside those of pictures their names (`_images.txt`); returns their
+    number, or None after a `shard` while others are missing.
 
     UserError for files that are missing, broken or made for other models.
     """
-    if (config["captions"] is None) == (config["features"] is None):
-        raise UserError("Give either captions=… or features=…: what is to be embedded.")
+    if sum(config[key] is not None for key in SOURCES) != 1:
+        raise UserError("Give one of captions=…, features=…, pictures=…: what is to be embedded.")
     size, batch = config["block"], config["batch_size"]
     if config["captions"] is not None:
         if config["captions"] == "-" and shard is not None:
@@ -58,6 +66,8 @@ def embed_files(
 
             sizes = [min(size, count - start) for start in range(0, count, size)]
             return _write(model, config, "captions", sizes, of_captions, shard)
+    if config["pictures"] is not None:
+        return _embed_pictures(model, config, shard)
     path = Path(config["features"])
     paths = [path] if path.suffix == ".npy" else _listed(path)
     for each in paths:
@@ -71,6 +81,28 @@ def embed_files(
 
     sizes = [sum(part.stop - part.start for _, part in block) for block in planned]
     return _write(model, config, "images", sizes, of_images, shard)
+
+
+def _embed_pictures(
+    model: DualEncoder, config: Mapping[str, Any], shard: Shard | None
+) -> int | None:
+    if model.preprocessing is None:
+        raise UserError(f"{model.name} takes image features, not pictures: features=FILE.npy.")
+    pictures, cut = open_pictures(config["pictures"]), model.preprocessing
+    names, size = list(pictures.names), min(config["block"], PICTURES_AT_ONCE)
+    listed = SplitFiles.of_features(config["output"]).images
+    if listed.is_file() and read_lines(listed) != names:
+        raise UserError(f"{listed} names other pictures than {config['pictures']}: remove it.")
+
+    def of_pictures(share: range) -> Iterator[np.ndarray]:
+        for number in share:
+            some = select(pictures, names[number * size : (number + 1) * size])
+            yield model.encode_images(PictureRows(some, cut))
+
+    sizes = [min(size, len(names) - start) for start in range(0, len(names), size)]
+    count = _write(model, config, "images", sizes, of_pictures, shard)
+    write_text(listed, as_lines(names))
+    return count
 
 
 def _open_captions(name: str) -> IO[bytes]:
@@ -157,7 +189,7 @@ def _write(
         blocks = _watched(range(len(sizes)), sizes, make, what)
         write_rows(output, (count, model.dim), np.dtype("<f4"), blocks)
         return count
-    source = Path(config["captions" if what == "captions" else "features"])
+    source = Path(next(config[key] for key in SOURCES if config[key] is not None))
     keys = {key: config[key] for key in ("block", "batch_size", "normalize_features")}
     folder = shard.folder(output, [model.fingerprint(), stamp(source), sizes, keys])
     files = [f"{number}.npy" for number in range(len(sizes))]

@@ -136,7 +136,7 @@ def test_mistakes(original: Path, tmp_path: Path, run, capsys) -> None:
         assert not (tmp_path / "v.npy").exists()
         return capsys.readouterr().err
 
-    assert "either captions=… or features=…" in message()
+    assert "either captions=…, features=… or pictures=…" in message()
     assert "Cannot read" in message(captions=tmp_path / "absent.txt")
     (tmp_path / "latin.txt").write_bytes(b"a dog\ncaf\xe9\n")
     assert "line 2 is not UTF-8" in message(captions=tmp_path / "latin.txt")

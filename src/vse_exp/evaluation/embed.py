@@ -49,8 +49,8 @@ def embed_files(
 
     UserError for files that are missing, broken or made for other models.
     """
-    if sum(config[key] is not None for key in SOURCES) != 1:
-        raise UserError("Give one of captions=…, features=…, pictures=…: what is to be embedded.")
+    if sum(config.get(key) is not None for key in SOURCES) != 1:
+        raise UserError("Give either captions=…, features=… or pictures=…: what is to be embedded.")
     size, batch = config["block"], config["batch_size"]
     if config["captions"] is not None:
         if config["captions"] == "-" and shard is not None:
@@ -66,7 +66,7 @@ def embed_files(
 
             sizes = [min(size, count - start) for start in range(0, count, size)]
             return _write(model, config, "captions", sizes, of_captions, shard)
-    if config["pictures"] is not None:
+    if config.get("pictures") is not None:
         return _embed_pictures(model, config, shard)
     path = Path(config["features"])
     paths = [path] if path.suffix == ".npy" else _listed(path)
@@ -189,7 +189,7 @@ def _write(
         blocks = _watched(range(len(sizes)), sizes, make, what)
         write_rows(output, (count, model.dim), np.dtype("<f4"), blocks)
         return count
-    source = Path(next(config[key] for key in SOURCES if config[key] is not None))
+    source = Path(next(config[key] for key in SOURCES if config.get(key) is not None))
     keys = {key: config[key] for key in ("block", "batch_size", "normalize_features")}
     folder = shard.folder(output, [model.fingerprint(), stamp(source), sizes, keys])
     files = [f"{number}.npy" for number in range(len(sizes))]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Data, Device, ModelCommand, Texts
+from vse_exp.runtime import Runtime
 from vse_exp.schema import Text
 
 
@@ -22,6 +23,7 @@ class DemoKeys(ModelCommand):
     allow_feature_mismatch: bool
     weights: Text | None
     device: Device
+    runtime: Runtime
     host: Text
     port: Annotated[int, Field(ge=0, le=65535)]
     public: bool

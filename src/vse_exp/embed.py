@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
+from vse_exp.runtime import Runtime
 from vse_exp.schema import Size, Text, form
 from vse_exp.sharding import Shard
 
@@ -24,6 +25,7 @@ class Embed(ModelCommand):
     batch_size: Size
     shard: ShardOf
     device: Device
+    runtime: Runtime
 
 
 @verb("embed", Embed)
@@ -33,7 +35,9 @@ def main(cfg: DictConfig) -> None:
 
     config = plain(cfg)
     shard = Shard.of(cfg.shard)
-    count = embed_files(load_model(cfg.checkpoint, cfg.device, cfg.trust), config, shard)
+    count = embed_files(
+        load_model(cfg.checkpoint, cfg.device, cfg.trust, cfg.runtime), config, shard
+    )
     if count is None:
         print(f"{cfg.output}: share {shard} is done; the last to end puts them together")
     else:

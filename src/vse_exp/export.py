@@ -16,6 +16,7 @@ class Export(ModelCommand):
     output: Text
     overwrite: bool
     format: Literal["vse_exp", "library"]
+    onnx: bool
     results: list[Text]
     license: Text | None
     push: Text | None
@@ -32,6 +33,7 @@ def main(cfg: DictConfig) -> None:
         cfg.output,
         trust=cfg.trust,
         as_library=cfg.format == "library",
+        onnx=cfg.onnx,
         results=cfg.results,
         licence=cfg.license,
         address=cfg.push,

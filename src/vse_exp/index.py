@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Collection, Device, ModelCommand, ShardOf, judged
 from vse_exp.errors import UserError
+from vse_exp.runtime import Runtime
 from vse_exp.schema import Keys, Size, Text
 from vse_exp.sharding import Shard
 
@@ -35,6 +36,7 @@ class Index(Collection, ModelCommand):
     shard: ShardOf
     merge: bool
     device: Device
+    runtime: Runtime
 
 
 @verb("index", Index)
@@ -54,7 +56,7 @@ def main(cfg: DictConfig) -> None:
             raise UserError("Vectors that are made already are not dealt: leave out shard=….")
         gallery = gallery_of_vectors(config, checkpoint, cfg.output)
     else:
-        model = load_model(checkpoint, cfg.device, cfg.trust)
+        model = load_model(checkpoint, cfg.device, cfg.trust, cfg.runtime)
         if shard is None:
             gallery = gallery_from_config(config, model, cfg.output)
         else:

@@ -15,32 +15,40 @@ from vse_exp.images.provenance import read_record
 from vse_exp.models.checkpoint import load_checkpoint
 from vse_exp.models.dual import DualEncoder
 from vse_exp.models.ensemble import Ensemble
+from vse_exp.models.onnx_export import run_in_onnx
 from vse_exp.models.others import load_other, prefix_of
 from vse_exp.models.sharing import is_shared
 from vse_exp.models.vse import VSE
+from vse_exp.runtime import Runtime, find_place
 
 
 def load_model(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
+    runtime: Runtime = "torch",
 ) -> DualEncoder:
     """Load a model, ready to encode: our checkpoint (also Lightning's `last.ckpt`) or a folder that
     `vse_exp.export` wrote, the original's `X.npz` with its two pickles, or VSE++'s
     `model_best.pth.tar` with its vocabulary beside it; one of another program by its prefix,
     `openclip:…`, `hf:…`, `st:…` or `python:package.module:name`; of a list of these their ensemble.
 
-    `device` may be `auto`: a GPU where there is one. Nothing is imported, read or downloaded since
-    the file says so; the classes of a model that is made of others' parts are built where their
-    packages are named in `trust`. Raises UserError for a file that is none of these.
+    `device` may be `auto`: a GPU where there is one; with `runtime` onnx its rows are computed by
+    ONNX Runtime on the CPU. Nothing is imported, read or downloaded since the file says so; the
+    classes of a model that is made of others' parts are built where their packages are named in
+    `trust`. Raises UserError for a file that is none of these.
     """
     if not isinstance(source, str | os.PathLike):
-        models = [load_model(one, device, trust) for one in source]
+        models = [load_model(one, device, trust, runtime) for one in source]
         return Ensemble(models) if len(models) > 1 else models[0]
-    text, device = str(source), find_device(device)
+    text, device = str(source), find_place(device, runtime)
     prefix = None if Path(source).exists() else prefix_of(text)
     if prefix is None:
         model = load_file(source, device, trust)
+        if runtime == "onnx":
+            run_in_onnx(model)
+    elif runtime == "onnx":
+        raise UserError(f"runtime=onnx is for vse_exp's own models: leave it out for {text}.")
     else:
         model = load_other(text, prefix, trust).to(device)
     model.name = text if prefix else Path(source).resolve().name

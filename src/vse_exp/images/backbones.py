@@ -84,16 +84,9 @@ class Backbone:
         names = ("features", "map") if network.with_map else ("features",)
         sizes = {name: {0: "pictures"} for name in ("pixels", *names)}
         try:
-            copy = OnnxNetwork(network, {"pixels": example}, names, sizes)
+            return OnnxNetwork(network, {"pixels": example}, names, sizes).one_by_one
         except UserError as error:
             raise UserError(f"backbone={self.name}: {error}") from error
-
-        def one_by_one(pixels: Tensor) -> Sequence[Tensor]:
-            """A picture at once, whose values stay in a CPU's caches."""
-            parts = [copy(pixels[row : row + 1]) for row in range(len(pixels))]
-            return [torch.cat(part) for part in zip(*parts, strict=True)]
-
-        return one_by_one
 
 
 class _Network(nn.Module):

@@ -18,6 +18,7 @@ from vse_exp.images.provenance import require_compatible
 from vse_exp.images.rows import Images, require_finite
 from vse_exp.images.weights import weights_hash
 from vse_exp.progress import track
+from vse_exp.runtime import Runtime
 from vse_exp.similarity import Similarity
 
 
@@ -53,6 +54,8 @@ class DualEncoder(nn.Module):
     """What training multiplied similarities with, where the model has learnt that."""
     encodes_anything = True
     """Whether it takes other sentences and images than those of one split."""
+    runtime: Runtime = "torch"
+    """What computes its rows."""
     captions_at_once, features_at_once, pictures_at_once = 1024, 4096, 64
 
     @property

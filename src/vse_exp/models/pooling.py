@@ -132,7 +132,8 @@ class GeneralizedPooling(Pooling):
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         count = vectors.shape[1]
         if lengths is None:
-            weights = self.weights(torch.full((1,), count, device=vectors.device), count)
+            size = torch.full((1,), count, dtype=torch.int64, device=vectors.device)
+            weights = self.weights(size, count)
         elif lengths.device.type == "cpu" and not torch.jit.is_tracing():
             sizes, which = lengths.unique(return_inverse=True)
             weights = self.weights(sizes, count)[which]

@@ -80,7 +80,7 @@ class Recurrent(WordEncoder):
         if self.pooling.takes_last:
             return _mean([each.states.index_select(0, each.ends) for each in directions])
         states = [each.states.index_select(0, each.nodes.flatten()) for each in directions]
-        return self.pooling(_mean(states).unflatten(0, tokens.shape), lengths)
+        return self.pooling(_mean(states).view(*tokens.shape, -1), lengths)
 
     def _by_trees(self, tokens: Tensor, lengths: Tensor | None) -> list[_Direction]:
         words, places = different_words(tokens, lengths)

@@ -63,4 +63,5 @@ def _coordinates(maps: Tensor) -> Tensor:
     rows, columns = (
         torch.linspace(-1, 1, side, dtype=maps.dtype, device=maps.device) for side in maps.shape[2:]
     )
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(maps), -1, -1, -1)
+    both = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+    return both.expand(maps.shape[0], -1, -1, -1)

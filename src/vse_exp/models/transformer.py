@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from vse_exp.models.pooling import MeanPooling, Pooling
 from vse_exp.models.rnn import DIM_WORD
@@ -66,8 +68,23 @@ class Transformer(WordEncoder):
         places = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=MAX_POSITIONS - 1)
         vectors = self.embedding(tokens) + self.positions(places)
         outside = None if lengths is None else ~inside_mask(tokens, lengths)
-        states = self.layers(vectors, src_key_padding_mask=outside)
-        return self.projection(self.pooling(states, lengths))
+        run = self._plainly if torch.jit.is_tracing() else self.layers
+        return self.projection(self.pooling(run(vectors, src_key_padding_mask=outside), lengths))
+
+    def _plainly(self, vectors: Tensor, src_key_padding_mask: Tensor | None) -> Tensor:
+        """What `layers` compute when evaluated: torch's attention, traced, knows one length."""
+        mask = None if src_key_padding_mask is None else ~src_key_padding_mask[:, None, None]
+        for layer in cast(list[Any], list(self.layers.layers)):
+            attention = layer.self_attn
+            parts = linear(layer.norm1(vectors), attention.in_proj_weight, attention.in_proj_bias)
+            heads = parts.view(*vectors.shape[:2], 3, attention.num_heads, -1).permute(
+                2, 0, 3, 1, 4
+            )
+            seen = scaled_dot_product_attention(*heads.unbind(0), attn_mask=mask)
+            vectors = vectors + attention.out_proj(seen.transpose(1, 2).flatten(2))
+            between = layer.activation(layer.linear1(layer.norm2(vectors)))
+            vectors = vectors + layer.linear2(between)
+        return cast(nn.Module, self.layers.norm)(vectors)
 
 
 def _heads(width: int) -> int:

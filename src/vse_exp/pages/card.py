@@ -16,6 +16,7 @@ from vse_exp.evaluation.rank_files import read_ranks
 from vse_exp.evaluation.statistics import bootstrap_intervals
 from vse_exp.files import new_folder, read_json, write_json
 from vse_exp.models.checkpoint import read_checkpoint, share_model
+from vse_exp.models.onnx_export import write_onnx
 from vse_exp.models.sharing import is_shared
 from vse_exp.models.towers.writing import write_library_folder
 from vse_exp.models.vse import VSE
@@ -44,6 +45,7 @@ def export_model(
     *,
     trust: Sequence[str] = (),
     as_library: bool = False,
+    onnx: bool = False,
     results: Sequence[str] = (),
     licence: str | None = None,
     address: str | None = None,
@@ -65,6 +67,8 @@ def export_model(
         else:
             library = "vse_exp"
             share_model(model, folder)
+        if onnx:
+            write_onnx(model, folder / "onnx")
         facts: dict[str, Any] = {**_facts(Path(checkpoint), extra), "license": licence}
         facts["figures"] += [_figures_of(one) for one in map(read_json, results)]
         write_json(folder / RECORD, {"version": 1, "vse_exp": vse_exp.__version__, **facts})
@@ -72,7 +76,9 @@ def export_model(
         where = HUB[library] if address else FOLDER[library]
         text = _card(model, name, where + name, library, facts)
         (folder / "README.md").write_text(text, encoding="utf-8")
-        for path in folder.iterdir():  # safetensors writes files for their owner alone
+        for path in filter(
+            Path.is_file, folder.iterdir()
+        ):  # safetensors writes files for their owner alone
             path.chmod((folder / RECORD).stat().st_mode)
     return Path(output)
 

@@ -226,7 +226,7 @@ class _Clock:
 def open_demo(config: Mapping[str, Any]) -> Demo:
     """The demo of the keys in conf/demo.yaml: its model, and galleries from disk, or one in
     memory."""
-    model = load_model(config["checkpoint"], config["device"], config["trust"])
+    model = load_model(config["checkpoint"], config["device"], config["trust"], config["runtime"])
     given = config["gallery"]
     if given is None:
         galleries = {"": gallery_from_config(config, model, None)}

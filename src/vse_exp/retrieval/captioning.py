@@ -13,6 +13,7 @@ from vse_exp.errors import UserError
 from vse_exp.images.decoding import Picture, open_picture
 from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.gallery import Gallery, Hit, Kind
+from vse_exp.runtime import Runtime
 
 
 class Retriever:
@@ -63,13 +64,18 @@ class Retriever:
     def picture_features(self) -> PictureFeatures:
         """From pictures to features like those of the gallery's images."""
         provenance = self.gallery.about["provenance"] or self.model.provenance
-        return PictureFeatures(provenance, self.weights)
+        return PictureFeatures(provenance, self.weights, self.model.runtime)
 
 
 class PictureFeatures:
     """Pictures to image features, made as `provenance` says; the backbone is loaded only once."""
 
-    def __init__(self, provenance: Mapping[str, Any] | None, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        provenance: Mapping[str, Any] | None,
+        weights: str | None = None,
+        runtime: Runtime = "torch",
+    ) -> None:
         if provenance is None:
             raise UserError(
                 "Neither the model nor the gallery records how its image features were made, so a "
@@ -78,6 +84,7 @@ class PictureFeatures:
             )
         self.provenance = dict(provenance)
         self.weights = weights
+        self.runtime: Runtime = runtime
 
     def __call__(self, pictures: Sequence[Picture]) -> np.ndarray:
         """Features (n, dim_image) float32. UserError for a picture that cannot be read."""
@@ -94,7 +101,7 @@ class PictureFeatures:
     def _backbone(self) -> Any:
         from vse_exp.images.encoding import backbone_of
 
-        return backbone_of(self.provenance, self.weights)
+        return backbone_of(self.provenance, self.weights, self.runtime)
 
 
 def query_kind(query: Any) -> Kind:

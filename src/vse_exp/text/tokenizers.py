@@ -13,7 +13,7 @@ from vse_exp.schema import Size
 from vse_exp.text.ptb import ptb_tokenize
 
 # letters and digits of any script, with inner apostrophes and hyphens: "don't", "t-shirt"
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 # Han, Kana, Thai, Lao, Burmese, Khmer: written without spaces between words
 _UNSPACED = re.compile(
     "[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -52,7 +52,7 @@ class Words(Tokenizer):
         self.ngram = ngram
 
     def __call__(self, caption: str) -> list[str]:
-        return _runs(_WORD.findall(caption.lower()), self.ngram)
+        return _runs(WORD.findall(caption.lower()), self.ngram)
 
 
 class Stems(Tokenizer):
@@ -73,7 +73,7 @@ class Stems(Tokenizer):
         self._stem = lru_cache(maxsize=1 << 16)(self._stemmer.stemWord)
 
     def __call__(self, caption: str) -> list[str]:
-        return _runs([self._stem(word) for word in _WORD.findall(caption.lower())], self.ngram)
+        return _runs([self._stem(word) for word in WORD.findall(caption.lower())], self.ngram)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stems:
         return self

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import random_captions, random_features
 from vse_exp import evaluate, train
-from vse_exp.data.loading import load_split_from_config
+from vse_exp.data.opening import load_split_from_config
 from vse_exp.errors import UserError
 
 CHINESE = "狗在雪地里跑 女孩坐在草地上 男孩跳进水里 一个球".split()

@@ -13,7 +13,7 @@ import pytest
 
 from commands import run_command
 from vse_exp import evaluate, prepare, train
-from vse_exp.data.loading import load_split_from_config
+from vse_exp.data.opening import load_split_from_config
 from vse_exp.errors import UserError
 from vse_exp.evaluation.eccv import coco_ids, eccv_applies, eccv_metrics
 

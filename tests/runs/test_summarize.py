@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vse_exp.runs.summary import order
+from vse_exp.runs.summary import order, short_keys
 from vse_exp.summarize import main
 
 
@@ -206,3 +206,9 @@ def test_mistakes(runs, capsys, arguments, message):
     folders = [] if arguments == ["nowhere"] else [str(runs)]
     assert main([*folders, *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_headings_are_as_short_as_they_can_be():
+    named = short_keys(["data", "data.name", "model.dim", "loss.margin"])
+    assert named == {"data": "data", "data.name": "data.name", "model.dim": "dim",
+                     "loss.margin": "margin"}  # fmt: skip

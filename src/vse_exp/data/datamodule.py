@@ -16,11 +16,10 @@ from vse_exp.data.loading import (
     Dealer,
     ResumableLoader,
     caption_loader,
-    find_layout,
     image_loader,
-    load_split_from_config,
     loader_options,
 )
+from vse_exp.data.opening import find_layout, load_split_from_config
 from vse_exp.data.streaming import StreamLoader, stream_loader
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preparation

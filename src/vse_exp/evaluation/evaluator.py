@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
-from vse_exp.data.loading import load_split_from_config
+from vse_exp.data.opening import load_split_from_config
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vse_exp.data.layouts import Split, load_split
-from vse_exp.data.loading import find_split_files, in_its_words, place_of_pictures
+from vse_exp.data.opening import find_split_files, in_its_words, place_of_pictures
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rows import as_map
 from vse_exp.images.features import check_rows, load_array, open_features

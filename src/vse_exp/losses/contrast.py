@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -86,6 +86,70 @@ class ContrastiveLoss(nn.Module, Part):
         self, images: Tensor, captions: Tensor, image_ids: Tensor, past: Past | None = None
     ) -> Tensor:
         raise NotImplementedError
+
+
+class PairLoss(ContrastiveLoss):
+    """A sum over the batch's pairs of what `of_scores` makes of their right and wrong scores."""
+
+    by_rows = True
+    mask_same_image = True
+
+    def score(self, images: Tensor, captions: Tensor) -> Tensor:
+        """Scores (n, m) of images (n, d) and captions (m, d)."""
+        return self.similarity(images, captions)
+
+    def of_scores(self, scores: Contrast, batch: int) -> Tensor:
+        """A scalar, of scores of some pairs or all of a batch of that size."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        images: Tensor,
+        captions: Tensor,
+        image_ids: Tensor | None = None,
+        past: Past | None = None,
+        own: slice | None = None,
+    ) -> Tensor:
+        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
+        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past, own)
+        return self.of_scores(scores, len(images))
+
+
+class CompositeLoss(ContrastiveLoss):
+    """One that is made of others, which are told all that it is told."""
+
+    @property
+    def parts(self) -> Iterable[ContrastiveLoss]:
+        """The others."""
+        raise NotImplementedError
+
+    @property
+    def by_rows(self) -> bool:
+        return all(loss.by_rows for loss in self.parts)
+
+    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
+        for loss in self.parts:
+            loss.use(similarity, logit)
+
+    @property
+    def logit(self) -> Logit | None:
+        return next((loss.logit for loss in self.parts if loss.logit), None)
+
+    def set_progress(self, step: int, epoch: float) -> None:
+        for loss in self.parts:
+            loss.set_progress(step, epoch)
+
+    @property
+    def taught(self) -> bool:
+        return any(loss.taught for loss in self.parts)
+
+    def learn_from(self, images: Tensor, captions: Tensor) -> None:
+        for loss in self.parts:
+            loss.learn_from(images, captions)
+
+    def see(self, caption_ids: Tensor) -> None:
+        for loss in self.parts:
+            loss.see(caption_ids)
 
 
 def contrast(

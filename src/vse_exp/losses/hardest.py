@@ -7,12 +7,12 @@ from typing import Literal
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
+from vse_exp.losses.contrast import Contrast, PairLoss
 from vse_exp.losses.hinge import sum_of_hinges
 from vse_exp.schema import NonNegative, Size, UpToOne
 
 
-class HardestHingeLoss(ContrastiveLoss):
+class HardestHingeLoss(PairLoss):
     """Sum over the pairs of the hinge of the hardest wrong caption and of the hardest wrong image.
 
     From the first update on this collapses easily (vsepp issues 18, 27): all embeddings meet in
@@ -21,8 +21,6 @@ class HardestHingeLoss(ContrastiveLoss):
     hardest at once): `warmup` is "linear" (the weight of the hardest goes from 0 to 1) or "switch"
     (the sum until then, VSE-infinity's way).
     """
-
-    by_rows = True
 
     def __init__(
         self,
@@ -61,18 +59,7 @@ class HardestHingeLoss(ContrastiveLoss):
             done = 1.0
         self.weight = min(1.0, done) if self.warmup == "linear" else float(done >= 1)
 
-    def forward(
-        self,
-        images: Tensor,
-        captions: Tensor,
-        image_ids: Tensor | None = None,
-        past: Past | None = None,
-        own: slice | None = None,
-    ) -> Tensor:
-        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(
-            self.similarity, images, captions, image_ids, self.mask_same_image, past, own
-        )
+    def of_scores(self, scores: Contrast, batch: int) -> Tensor:
         if self.weight == 0:
             return sum_of_hinges(scores, self.margin)
         bar = scores.right - self.margin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vse_exp.losses.contrast import Contrast, ContrastiveLoss, Past, contrast
+from vse_exp.losses.contrast import Contrast, PairLoss
 from vse_exp.losses.sampling import RandomNegatives
 from vse_exp.schema import Size, UpToOne
 
@@ -15,15 +15,13 @@ def sum_of_hinges(scores: Contrast, margin: float) -> Tensor:
     return (scores.captions - bar).relu().sum() + (scores.images - bar).relu().sum()
 
 
-class HingeLoss(ContrastiveLoss):
+class HingeLoss(PairLoss):
     """Sum over all negatives, in both directions, of `max(0, margin - right + wrong)`.
 
     `ncon` draws that many random negatives a pair and direction instead of all others, by its own
     generator that starts from `seed`; `mask_same_image` keeps captions of one image from being
     negatives of each other.
     """
-
-    by_rows = True
 
     def __init__(
         self,
@@ -38,18 +36,7 @@ class HingeLoss(ContrastiveLoss):
         self.mask_same_image = mask_same_image
         self.sample = None if ncon is None else RandomNegatives(ncon, seed)
 
-    def forward(
-        self,
-        images: Tensor,
-        captions: Tensor,
-        image_ids: Tensor | None = None,
-        past: Past | None = None,
-        own: slice | None = None,
-    ) -> Tensor:
-        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(
-            self.similarity, images, captions, image_ids, self.mask_same_image, past, own
-        )
+    def of_scores(self, scores: Contrast, batch: int) -> Tensor:
         if self.sample is not None:
             scores = self.sample(scores)
         return sum_of_hinges(scores, self.margin)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
+from vse_exp.losses.contrast import Contrast, PairLoss
 from vse_exp.schema import Positive, Share
 from vse_exp.similarity import Logit, Similarity
 
@@ -53,7 +53,7 @@ class LearnedScale(nn.Module):
         return self.log_scale.exp()
 
 
-class InfoNCELoss(ContrastiveLoss):
+class InfoNCELoss(PairLoss):
     """Mean over both directions of the cross-entropy of the right one among all of the batch.
 
     Scores are divided by a temperature (None: that of a pre-trained model), learned unless
@@ -61,8 +61,6 @@ class InfoNCELoss(ContrastiveLoss):
     that share of the target to all candidates evenly, as torch's cross_entropy does. With
     `mask_same_image`, captions of one image are no candidates for each other's image.
     """
-
-    by_rows = True
 
     def __init__(
         self,
@@ -89,22 +87,12 @@ class InfoNCELoss(ContrastiveLoss):
         return Logit(float(self.scale()))
 
     def score(self, images: Tensor, captions: Tensor) -> Tensor:
-        """Logits (n, m) of images (n, d) and captions (m, d)."""
         return self.scale() * self.similarity(images, captions)
 
-    def forward(
-        self,
-        images: Tensor,
-        captions: Tensor,
-        image_ids: Tensor | None = None,
-        past: Past | None = None,
-        own: slice | None = None,
-    ) -> Tensor:
-        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past, own)
+    def of_scores(self, scores: Contrast, batch: int) -> Tensor:
         both = self._cross_entropy(scores.right, scores.captions)
         both = both + self._cross_entropy(scores.right, scores.images)
-        return both.sum() / (2 * len(images))
+        return both.sum() / (2 * batch)
 
     def _cross_entropy(self, right: Tensor, wrong: Tensor) -> Tensor:
         logits = torch.cat([right[:, None], wrong], 1)

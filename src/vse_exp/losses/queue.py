@@ -6,12 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from vse_exp.losses.contrast import ContrastiveLoss, Past
+from vse_exp.losses.contrast import CompositeLoss, ContrastiveLoss, Past
 from vse_exp.schema import Count, Size
-from vse_exp.similarity import Logit, Similarity
 
 
-class QueuedLoss(ContrastiveLoss):
+class QueuedLoss(CompositeLoss):
     """A loss whose negatives are, beside the batch, the last `size` pairs of earlier batches.
 
     Past embeddings carry no gradient and are as old as the queue is long, so it is of use where
@@ -31,30 +30,13 @@ class QueuedLoss(ContrastiveLoss):
         self.pending: Past | None = None
 
     @property
-    def by_rows(self) -> bool:
-        return self.loss.by_rows
-
-    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
-        self.loss.use(similarity, logit)
-
-    @property
-    def logit(self) -> Logit | None:
-        return self.loss.logit
+    def parts(self) -> tuple[ContrastiveLoss]:
+        return (self.loss,)
 
     def set_progress(self, step: int, epoch: float) -> None:
         """After `step` updates: decides whether the queue is used."""
         self.step = step
-        self.loss.set_progress(step, epoch)
-
-    @property
-    def taught(self) -> bool:
-        return self.loss.taught
-
-    def learn_from(self, images: Tensor, captions: Tensor) -> None:
-        self.loss.learn_from(images, captions)
-
-    def see(self, caption_ids: Tensor) -> None:
-        self.loss.see(caption_ids)
+        super().set_progress(step, epoch)
 
     def forward(
         self,

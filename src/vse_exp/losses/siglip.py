@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import ContrastiveLoss, Past, contrast
+from vse_exp.losses.contrast import Contrast, PairLoss
 from vse_exp.losses.infonce import LearnedScale
 from vse_exp.schema import Positive
 from vse_exp.similarity import Logit, Similarity
 
 
-class SigmoidLoss(ContrastiveLoss):
+class SigmoidLoss(PairLoss):
     """Each pair (image, caption) of the batch is classified alone as right or wrong.
 
     The sum over all pairs of `-log sigmoid(±(score / temperature + bias))`, divided by the number
@@ -21,8 +21,6 @@ class SigmoidLoss(ContrastiveLoss):
     where they are None; the bias starts low because wrong pairs prevail. With `mask_same_image`, an
     image with another caption of its own counts as neither right nor wrong.
     """
-
-    by_rows = True
 
     def __init__(
         self,
@@ -56,21 +54,9 @@ class SigmoidLoss(ContrastiveLoss):
         return Logit(float(self.scale()), float(self.bias))
 
     def score(self, images: Tensor, captions: Tensor) -> Tensor:
-        """Logits (n, m) of images (n, d) and captions (m, d)."""
         return self.scale() * self.similarity(images, captions) + self.bias
 
-    def forward(
-        self,
-        images: Tensor,
-        captions: Tensor,
-        image_ids: Tensor | None = None,
-        past: Past | None = None,
-        own: slice | None = None,
-    ) -> Tensor:
-        """Images and captions (B, d), row i of both a pair; `image_ids` (B,). A scalar."""
-        scores = contrast(self.score, images, captions, image_ids, self.mask_same_image, past, own)
+    def of_scores(self, scores: Contrast, batch: int) -> Tensor:
         # the batch's wrong pairs stand in both matrices, those with the past in one each
-        wrong = softplus(scores.captions).sum()
-        if past is not None:
-            wrong = wrong + softplus(scores.images[:, len(images) :]).sum()
-        return (softplus(-scores.right).sum() + wrong) / len(images)
+        wrong = softplus(scores.captions).sum() + softplus(scores.images[:, batch:]).sum()
+        return (softplus(-scores.right).sum() + wrong) / batch

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from vse_exp.errors import UserError
-from vse_exp.losses.contrast import ContrastiveLoss, Past
-from vse_exp.similarity import Logit, Similarity
+from vse_exp.losses.contrast import CompositeLoss, ContrastiveLoss, Past
 
 
-class WeightedSum(ContrastiveLoss):
+class WeightedSum(CompositeLoss):
     """The sum of named losses, each times its weight: `losses={"hinge": HingeLoss(), …}`."""
 
     def __init__(self, *, losses: Mapping[str, ContrastiveLoss], weights: dict[str, float]) -> None:
@@ -27,35 +26,8 @@ class WeightedSum(ContrastiveLoss):
         self.weights = {name: float(weights[name]) for name in losses}
 
     @property
-    def by_rows(self) -> bool:
-        return all(loss.by_rows for loss in self._each())
-
-    def _each(self) -> Iterable[ContrastiveLoss]:
+    def parts(self) -> Iterable[ContrastiveLoss]:
         return cast(Iterable[ContrastiveLoss], self.losses.values())
-
-    def use(self, similarity: Similarity, logit: Logit | None = None) -> None:
-        for loss in self._each():
-            loss.use(similarity, logit)
-
-    @property
-    def logit(self) -> Logit | None:
-        return next((loss.logit for loss in self._each() if loss.logit), None)
-
-    def set_progress(self, step: int, epoch: float) -> None:
-        for loss in self._each():
-            loss.set_progress(step, epoch)
-
-    @property
-    def taught(self) -> bool:
-        return any(loss.taught for loss in self._each())
-
-    def learn_from(self, images: Tensor, captions: Tensor) -> None:
-        for loss in self._each():
-            loss.learn_from(images, captions)
-
-    def see(self, caption_ids: Tensor) -> None:
-        for loss in self._each():
-            loss.see(caption_ids)
 
     def forward(
         self,

@@ -21,7 +21,8 @@ from vse_exp.models.sharing import is_shared
 from vse_exp.models.towers.writing import write_library_folder
 from vse_exp.models.vse import VSE
 from vse_exp.pages.writing import markdown
-from vse_exp.runs.folder import RunFolder, flatten, is_watched, read_mapping
+from vse_exp.runs.folder import RunFolder, is_watched
+from vse_exp.runs.reading import flatten, read_mapping
 from vse_exp.similarity import Logit
 
 FOLDER = {"vse_exp": "", "transformers": "hf:", "open_clip": "openclip:local-dir:"}

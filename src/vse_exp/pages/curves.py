@@ -10,7 +10,8 @@ from typing import Any
 from vse_exp.errors import UserError
 from vse_exp.files import new_folder
 from vse_exp.pages.writing import PAGE, page
-from vse_exp.runs.folder import RunFolder, flatten, is_watched, read_mapping
+from vse_exp.runs.folder import RunFolder, is_watched
+from vse_exp.runs.reading import flatten, read_mapping
 
 CHARTS = {
     "val/rsum": "Dev rsum",

@@ -14,7 +14,7 @@ import numpy as np
 
 from vse_exp.data import load_split_from_config, open_features
 from vse_exp.data.layouts import Split, find_pictures
-from vse_exp.data.loading import find_split_files
+from vse_exp.data.opening import find_split_files
 from vse_exp.errors import UserError
 from vse_exp.evaluation.vectors import given_vectors
 from vse_exp.files import read_lines

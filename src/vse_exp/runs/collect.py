@@ -12,7 +12,8 @@ import pandas as pd
 
 from vse_exp.errors import UserError
 from vse_exp.files import write_text
-from vse_exp.runs.folder import RunFolder, flatten, is_watched, read_mapping
+from vse_exp.runs.folder import RunFolder, is_watched
+from vse_exp.runs.reading import flatten, read_mapping
 
 
 def collect_runs(places: Sequence[str | Path]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_json, write_text
+from vse_exp.runs.reading import flatten, parse, read_mapping
 
 PACKAGES = ("vse_exp", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 LONGEST_NAME = 150
@@ -37,8 +38,6 @@ WATCHED = (
     "data.num_workers", "data.in_memory",
 )  # fmt: skip
 _WATCHED = re.compile(rf"({'|'.join(map(re.escape, WATCHED))})(?![^./=@])")
-LARGEST_FILE = 10_000_000
-"""Bytes of a run folder's config or results; what is larger no run has written."""
 
 
 def is_watched(key: str) -> bool:
@@ -101,7 +100,7 @@ class RunFolder:
     def overrides(self) -> dict[str, str]:
         """What was asked for on the command line, by key. UserError for a broken file."""
         file = self.path / "overrides.json"
-        asked = _parse(file, json.loads)
+        asked = parse(file, json.loads)
         if not isinstance(asked, list) or not all(isinstance(one, str) for one in asked):
             raise UserError(f"{file} is no list of overrides.")
         return dict(one.lstrip("+~").split("=", 1) for one in asked if "=" in one)
@@ -115,7 +114,7 @@ class RunFolder:
             return "finished", "", results
         steps = [int(row["step"]) for row in self.rows() if (row["step"] or "").isdigit()]
         if self.failed.is_file():
-            reason = _parse(self.failed, str).strip().rpartition("\n")[2]
+            reason = parse(self.failed, str).strip().rpartition("\n")[2]
             if reason.startswith("pruned "):
                 return "pruned", reason, {}
             return "failed", reason if steps else f"before its first update: {reason}", {}
@@ -125,7 +124,7 @@ class RunFolder:
         """The lines of `metrics.csv`. UserError for a broken file."""
         if not self.metrics.is_file():
             return []
-        return list(_parse(self.metrics, lambda text: csv.DictReader(io.StringIO(text))))
+        return list(parse(self.metrics, lambda text: csv.DictReader(io.StringIO(text))))
 
     def curve(self) -> dict[int, float]:
         """Dev rsum by update. UserError for a broken file."""
@@ -208,49 +207,6 @@ class RunFolder:
             logger.removeHandler(handler)
             handler.close()
             lock.release()
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a small `.json` or `.yaml` file of a run folder holds.
-
-    UserError, naming the file, where it cannot be read, is too large or holds anything else.
-    """
-    content = _parse(path, json.loads if path.suffix == ".json" else _load_yaml)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is broken: it holds no mapping.")
-    return content
-
-
-def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(LARGEST_FILE + 1)
-        if len(text) > LARGEST_FILE:
-            raise ValueError("it is too large")
-        return parse(text)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{path} is broken ({reason}).") from error
-
-
-def _load_yaml(text: str) -> Any:
-    # no run writes aliases, by which a few lines can stand for gigabytes
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("it has YAML aliases")
-    return yaml.safe_load(text)
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _resolved(cfg: DictConfig) -> str:

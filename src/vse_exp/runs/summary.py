@@ -64,11 +64,12 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     for key in keys:
         words = key.removesuffix(".name").split(".")
         tails = (".".join(words[-length:]) for length in range(1, len(words) + 1))
-        named[key] = next(
+        alone = (
             tail
             for tail in tails
             if all(other == key or not f".{other}".endswith(f".{tail}") for other in keys)
         )
+        named[key] = next(alone, key)
     return named
 
 

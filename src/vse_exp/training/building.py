@@ -8,8 +8,9 @@ import shutil
 from functools import partial
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from vse_exp.cli import plain
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.errors import UserError
@@ -106,8 +107,3 @@ def compile_parts(model: VSE) -> None:
 def build_node(node: Any) -> Any:
     """What a config node describes; a mistake in it is told with its key."""
     return None if node is None else build(plain(node), where=node._get_full_key(None))
-
-
-def plain(node: Any) -> Any:
-    """A config node as dicts, lists and values."""
-    return OmegaConf.to_container(node, resolve=True)

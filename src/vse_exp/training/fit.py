@@ -14,16 +14,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from vse_exp.cli import plain
 from vse_exp.data.datamodule import SPLITS, RetrievalDataModule
 from vse_exp.data.layouts import Split
-from vse_exp.data.loading import split_fingerprint
+from vse_exp.data.opening import split_fingerprint
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import read_json, write_json
 from vse_exp.models.checkpoint import load_weights, read_checkpoint
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
-from vse_exp.training.building import build_parts, plain
+from vse_exp.training.building import build_parts
 from vse_exp.training.csv_logger import CSVMetrics
 from vse_exp.training.dashboards import finish_loggers, log_answers, start_loggers
 from vse_exp.training.distributed import is_first_process

@@ -26,7 +26,8 @@ from vse_exp.errors import Interrupted, SweepError
 from vse_exp.files import write_json, write_text
 from vse_exp.progress import redraws
 from vse_exp.runs.board import Board, label_lines, mute_terminal, short_overrides
-from vse_exp.runs.folder import RunFolder, read_mapping
+from vse_exp.runs.folder import RunFolder
+from vse_exp.runs.reading import read_mapping
 
 log = logging.getLogger(__name__)
 

@@ -96,8 +96,9 @@ def test_heads_alone_and_a_rate_a_tower(clip, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_from_scratch_on_the_built_in_pictures(tmp_path):
-    """About two minutes on one core; chance is an rsum of 16."""
+    """Minutes on a core of its own, and many more on a shared one; chance is an rsum of 16."""
     sizes = [
         f"data.scenes.n_{split}={n}" for split, n in (("train", 2000), ("dev", 200), ("test", 200))
     ]

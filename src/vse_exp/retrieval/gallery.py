@@ -148,7 +148,10 @@ def is_gallery(path: str | os.PathLike[str]) -> bool:
 
 
 def _shares(path: Path) -> list[Path]:
-    return [file.parent for file in path.glob(f"*-of-*/{ABOUT}")]
+    try:
+        return [file.parent for file in path.glob(f"*-of-*/{ABOUT}")]
+    except OSError:  # of a folder that may not be looked into
+        return []
 
 
 def _open_shares(shares: Sequence[Path], model: DualEncoder | None) -> Gallery:

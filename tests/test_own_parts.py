@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,27 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny: Path):
+def run(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     """Runs a command in a copy of the examples; its exit status and what it said."""
     shutil.copytree(EXAMPLES, tmp_path / "own")
+    monkeypatch.chdir(tmp_path / "own")
+    monkeypatch.syspath_prepend(tmp_path / "own")
+    monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "cache"))
 
     def call(verb: str, *arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", f"vse_exp.{verb}", *arguments, *data(verb, tiny)],
-            cwd=tmp_path / "own",
-            env={**os.environ, "VSE_CACHE_DIR": str(tmp_path / "cache")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
+        words = [*arguments, *data(verb, tiny)]
+        monkeypatch.setattr(sys, "argv", [f"vse_exp.{verb}", *words])
+        status = 0
+        try:
+            import_module(f"vse_exp.{verb}").main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        said = capfd.readouterr()
+        return status, said.out + said.err
 
-    return call
+    yield call
+    for name in [one for one in sys.modules if one.partition(".")[0] == "own_parts"]:
+        del sys.modules[name]
 
 
 def data(verb: str, tiny: Path) -> list[str]:

@@ -17,11 +17,8 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-<<<<<<< Updated upstream
-from shards import write_shards
-=======
 from conftest import write_dataset
->>>>>>> Stashed changes
+from shards import write_shards
 from vse_exp.cli import config_dir
 from vse_exp.losses import ContrastiveLoss, HingeLoss
 from vse_exp.training.building import build_node
@@ -132,46 +129,12 @@ def test_the_parts_of_a_loss_add_up_to_it(name):
     assert parts == pytest.approx(whole, rel=1e-10)
 
 
-<<<<<<< Updated upstream
-def test_a_training_on_two_processes(tiny, tmp_path):
-    """The command as a user types it, without dropout: its weights equal those of one process,
-    also where each encodes its part of the batch in chunks, and where both read one set of
-    shards."""
-    train = tiny / "tiny" / "tiny_train"
-    captions = Path(f"{train}_caps.txt").read_text().splitlines()
-    shards = write_shards(tmp_path / "tar", "tar", captions, np.load(f"{train}_ims.npy"))
-    results = {}
-    ddp = ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"]
-    for name, options in {
-        "one": ["data=custom", "data.batch_size=8"],
-        "two": ["data=custom", *ddp, "chunk_size=3"],
-        "shards": ["data=shards", f"data.layout.train='{shards}'", *ddp],
-    }.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "vse_exp.train", "data.name=tiny",
-             f"paths.data_dir={tiny}", f"paths.run_dir={tmp_path / name}", "model.encoder=gru",
-             "model.dim=8", "model.encoder.word_dropout=0", "model.image_encoder.dropout=0",
-             "model.image_encoder.hidden_dropout=0", "valid_freq=5", "max_epochs=2",
-             "trainer.accelerator=cpu", *options],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        results[name] = _weights(tmp_path / name)
-    for key, value in results["one"].items():
-        for name in ("two", "shards"):
-            torch.testing.assert_close(results[name][key], value, rtol=1e-4, atol=1e-5)
-
-
-=======
->>>>>>> Stashed changes
 def command(tiny: Path, run: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "vse_exp.train", "data=custom", "data.name=tiny",
+        [sys.executable, "-m", "vse_exp.train", "data.name=tiny",
          f"paths.data_dir={tiny}", f"paths.run_dir={run}", "model.dim=8",
-         "trainer.accelerator=cpu", *options],
+         "trainer.accelerator=cpu",
+         *(() if "data=shards" in options else ("data=custom",)), *options],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -188,13 +151,20 @@ NO_DROPOUT = [
 
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command as a user types it, without dropout: on one process, and on two of which each
-    encodes its part of the batch in chunks."""
+    """The command as a user types it, without dropout: on one process, and on two, of which each
+    encodes its part of the batch in chunks, or reads its part of one set of shards."""
     folder = tmp_path_factory.mktemp("processes")
     tiny = write_dataset(folder / "data")
+    train = tiny / "tiny" / "tiny_train"
+    captions = Path(f"{train}_caps.txt").read_text().splitlines()
+    shards = write_shards(folder / "tar", "tar", captions, np.load(f"{train}_ims.npy"))
     same = ["model.encoder=gru", "valid_freq=5", "max_epochs=2", *NO_DROPOUT]
-    two = ["trainer=ddp", "trainer.devices=2", "data.batch_size=4", "chunk_size=3"]
-    for name, options in {"one": ["data.batch_size=8"], "two": two}.items():
+    ddp = ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"]
+    for name, options in {
+        "one": ["data.batch_size=8"],
+        "two": [*ddp, "chunk_size=3"],
+        "shards": ["data=shards", f"data.layout.train='{shards}'", *ddp],
+    }.items():
         done = command(tiny, folder / name, *same, *options)
         assert done.returncode == 0, done.stderr
     return folder
@@ -202,8 +172,9 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_on_two_processes(one_and_two):
     one = _weights(one_and_two / "one")
-    for key, value in _weights(one_and_two / "two").items():
-        torch.testing.assert_close(value, one[key], rtol=1e-4, atol=1e-5)
+    for name in ("two", "shards"):
+        for key, value in _weights(one_and_two / name).items():
+            torch.testing.assert_close(value, one[key], rtol=1e-4, atol=1e-5)
 
 
 def test_batches_of_fewer_captions_than_processes(tiny, tmp_path):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ValidationInfo
 
 from vse_exp.errors import UserError
-from vse_exp.schema import checked, joined, of_signature, told_in_full
+from vse_exp.schema import checked, joined, of_signature, parameters_of, told_in_full
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _needed(found: Callable[..., Any]) -> int:
     """How many arguments the program must give a part."""
     return sum(
         one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty
-        for one in inspect.signature(found).parameters.values()
+        for one in parameters_of(found)
     )
 
 

@@ -198,6 +198,15 @@ def listed(names: Iterable[str], word: str = "and") -> str:
     return f"{', '.join(before)} {word} {last}" if before else last
 
 
+def parameters_of(make: Callable[..., Any]) -> list[inspect.Parameter]:
+    """What a function or class takes. Of a class by its `__init__`, own or inherited: Python before
+    3.11.4 looked at an inherited `__new__` first."""
+    init = getattr(make, "__init__", None)
+    if inspect.isclass(make) and inspect.isfunction(init):
+        return list(inspect.signature(init).parameters.values())[1:]
+    return list(inspect.signature(make).parameters.values())
+
+
 @cache
 def of_signature(
     part: Callable[..., Any],
@@ -210,7 +219,7 @@ def of_signature(
     The keys `untyped` may hold anything, and with `partly` none is required. Raises ValueError or
     TypeError for what has no signature.
     """
-    parameters = list(inspect.signature(part).parameters.values())
+    parameters = parameters_of(part)
     open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters)
     by_name = {inspect.Parameter.KEYWORD_ONLY}
     if not only_keywords:

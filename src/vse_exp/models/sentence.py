@@ -22,9 +22,12 @@ class SentenceEncoder(nn.Module, Part):
 
     logit: Logit | None = None
     """What the training that it comes from made of similarities; known from its start on."""
-    tower_of: tuple[dict[str, Any], nn.Module] | None = None
-    """Of a tower of another library's model: that model's architecture, and its module of one
-    side."""
+
+    @property
+    def tower_of(self) -> tuple[dict[str, Any], nn.Module] | None:
+        """Of a tower of another library's model: that model's architecture, and its module of one
+        side."""
+        return None
 
     def __init__(self, vocab_size: int, dim: int) -> None:
         super().__init__()

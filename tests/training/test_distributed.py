@@ -193,7 +193,7 @@ def test_batches_of_fewer_captions_than_processes(tiny, tmp_path):
 
 def test_a_run_goes_on_with_as_many_processes_only(one_and_two, tiny, tmp_path):
     last = one_and_two / "two" / "checkpoints" / "last.ckpt"
-    done = command(tiny, tmp_path / "other", f"resume={last}")
+    done = command(tiny, tmp_path / "other", "model.encoder=gru", f"resume={last}")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: The run was trained by 2 processes")
 

@@ -27,7 +27,8 @@ def main(cfg: DictConfig) -> None:
     from vse_exp.evaluation.rank_files import write_ranks
     from vse_exp.evaluation.tables import show
 
-    asked, data = Evaluate.of(plain(cfg)), plain(cfg.data)
+    config = plain(cfg)
+    asked, data = Evaluate.of(config), config["data"]
     asked.check()
     opened = open_judged(judged(cfg), data, cfg.split, cfg.device, cfg.trust)
     found = assess(asked, opened, data, cfg.split)

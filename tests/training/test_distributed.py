@@ -129,12 +129,14 @@ def test_the_parts_of_a_loss_add_up_to_it(name):
     assert parts == pytest.approx(whole, rel=1e-10)
 
 
-def command(tiny: Path, run: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def command(
+    tiny: Path, run: Path, *options: str, data: str = "custom"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "vse_exp.train", "data.name=tiny",
          f"paths.data_dir={tiny}", f"paths.run_dir={run}", "model.dim=8",
          "trainer.accelerator=cpu",
-         *(() if "data=shards" in options else ("data=custom",)), *options],
+         f"data={data}", *options],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -160,12 +162,12 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shards = write_shards(folder / "tar", "tar", captions, np.load(f"{train}_ims.npy"))
     same = ["model.encoder=gru", "valid_freq=5", "max_epochs=2", *NO_DROPOUT]
     ddp = ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"]
-    for name, options in {
-        "one": ["data.batch_size=8"],
-        "two": [*ddp, "chunk_size=3"],
-        "shards": ["data=shards", f"data.layout.train='{shards}'", *ddp],
-    }.items():
-        done = command(tiny, folder / name, *same, *options)
+    for name, data, options in (
+        ("one", "custom", ["data.batch_size=8"]),
+        ("two", "custom", [*ddp, "chunk_size=3"]),
+        ("shards", "shards", [*ddp, f"data.layout.train='{shards}'"]),
+    ):
+        done = command(tiny, folder / name, *same, *options, data=data)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -181,14 +183,15 @@ def test_batches_of_fewer_captions_than_processes(tiny, tmp_path):
     """A process without captions takes part in the update: nothing hangs, and nothing differs."""
     options = [*NO_DROPOUT, "data.bucket_width=1", "data.captions_together=1", "loss=hinge",
                "max_epochs=1", "valid_freq=50"]  # fmt: skip
-    for processes, size in ((1, 4), (4, 1)):
+    for processes, size in ((1, 4), (2, 2), (4, 1)):
         ddp = [] if processes == 1 else ["trainer=ddp", f"trainer.devices={processes}"]
         run = tmp_path / str(processes)
         done = command(tiny, run, *options, f"data.batch_size={size}", *ddp)
         assert done.returncode == 0, done.stderr
     alone = _weights(tmp_path / "1")
-    for key, value in _weights(tmp_path / "4").items():
-        torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5)
+    for processes in (2, 4):
+        for key, value in _weights(tmp_path / str(processes)).items():
+            torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_goes_on_with_as_many_processes_only(one_and_two, tiny, tmp_path):

@@ -120,8 +120,8 @@ class WordEncoder(SentenceEncoder):
     def on_cpu_in_full_precision(self) -> bool:
         """Whether the fast paths, which are for CPUs, apply."""
         kind = self.embedding.weight.device.type
-        plain = torch.is_autocast_enabled("cpu") or torch.jit.is_tracing()  # to a graph of any size
-        return kind == "cpu" and not plain
+        other = torch.is_autocast_enabled("cpu") or torch.jit.is_tracing()  # to a graph of any size
+        return kind == "cpu" and not other
 
 
 def different_words(tokens: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:

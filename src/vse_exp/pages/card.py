@@ -77,10 +77,9 @@ def export_model(
         where = HUB[library] if address else FOLDER[library]
         text = _card(model, name, where + name, library, facts)
         (folder / "README.md").write_text(text, encoding="utf-8")
-        for path in filter(
-            Path.is_file, folder.iterdir()
-        ):  # safetensors writes files for their owner alone
-            path.chmod((folder / RECORD).stat().st_mode)
+        mode = (folder / RECORD).stat().st_mode
+        for path in filter(Path.is_file, folder.iterdir()):
+            path.chmod(mode)  # safetensors writes files for their owner alone
     return Path(output)
 
 

@@ -113,3 +113,24 @@ def test_what_a_kill_left_half_written_goes(tiny, tmp_path):
         file.write_text("")
     train(configuration(tiny, tmp_path, "max_epochs=1"))
     assert not any(file.exists() for file in half)
+
+
+def test_a_checkpoint_of_another_model(tiny, tmp_path):
+    """In one sentence: what the file was trained with, and what the command says."""
+    made = ["model.encoder=gru", "max_epochs=1"]
+    train(configuration(tiny, tmp_path / "run", *made))
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    words = r"model\.sentence_encoder\S+weight=\(\d+, \d+\) \(now \(\d+, \d+\)\)"
+    for override, message in {
+        "model.encoder=bow": r"model\.encoder\._target_=\S+GRU \(now \S+BagOfWords\)",
+        "model.dim=7": r"model\.dim=8 \(now 7\)",
+        "ema=0.9": r"ema=null \(now a number\)",
+        "data.vocabulary.min_count=20": words,
+        "optimizer=sgd": "an optimizer that has no dampening, momentum",
+        "decay_weights_only=true": r"weights that learn=\d+ \(now \d+ \+ \d+\)",
+    }.items():
+        cfg = configuration(tiny, tmp_path / "new", *made, override, f"resume={last}")
+        with pytest.raises(UserError, match=f"^{last} was trained with {message}.*: give"):
+            train(cfg)
+    loose = configuration(tiny, tmp_path / "loose", *made, "optimizer=adam", f"resume={last}")
+    assert train(loose)["seconds"] >= 0

@@ -6,7 +6,6 @@ import io
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -21,7 +20,7 @@ from vse_exp.data.opening import split_fingerprint
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import read_json, write_json
-from vse_exp.models.checkpoint import load_weights, read_checkpoint
+from vse_exp.models.checkpoint import load_weights
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
 from vse_exp.training.building import build_parts
@@ -30,6 +29,7 @@ from vse_exp.training.dashboards import finish_loggers, log_answers, start_logge
 from vse_exp.training.distributed import is_first_process
 from vse_exp.training.interruption import SaveOnSignal
 from vse_exp.training.module import RetrievalModule
+from vse_exp.training.resuming import resume_path, update_of
 from vse_exp.training.trainer import build_trainer, quiet_lightning
 from vse_exp.training.validation import RetrievalValidation
 
@@ -92,7 +92,7 @@ def _train(
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
-    resume_from = _resume_path(cfg, folder)
+    resume_from = resume_path(cfg, folder)
     if is_first_process():
         folder.record(cfg, overrides)
         write_json(folder.path / DATA, _fingerprints(cfg))
@@ -111,7 +111,7 @@ def _train(
         trainer = build_trainer(cfg, folder, [validation, interruption])
     step = 0
     if resume_from is not None:
-        step = _update_of(resume_from)
+        step = update_of(resume_from, module)
         log.info("going on from %s at update %d", resume_from, step)
     for logger in trainer.loggers:
         if isinstance(logger, CSVMetrics):
@@ -209,31 +209,3 @@ def _protocol(datamodule: RetrievalDataModule, name: str) -> str:
         f"{datamodule.config['name']} {name}, {len(split.image_features):,} images x "
         f"{len(split.captions):,} captions, full gallery"
     )
-
-
-def _resume_path(cfg: DictConfig, folder: RunFolder) -> str | None:
-    """The checkpoint to go on from: none, this run's last one, or the one that was named."""
-    if cfg.resume == "never":
-        return None
-    if cfg.resume == "auto":
-        return str(folder.last) if folder.last.is_file() else None
-    if not Path(cfg.resume).is_file():
-        raise UserError(
-            f"No checkpoint {cfg.resume} to resume from: resume is auto, never, or a last.ckpt."
-        )
-    return str(cfg.resume)
-
-
-def _update_of(checkpoint: str) -> int:
-    """At which update a checkpoint stands. UserError where a training cannot go on from it."""
-    try:
-        content = read_checkpoint(checkpoint)
-    except UserError as error:
-        raise UserError(f"{error} resume=never trains this run anew.") from error
-    needed = {"global_step", "state_dict", "optimizer_states", "lr_schedulers", "loops"}
-    if lacking := sorted(needed - content.keys()):
-        raise UserError(
-            f"{checkpoint} has no {', '.join(lacking)}, so that no training can go on from it: "
-            "give a last.ckpt. resume=never trains this run anew."
-        )
-    return int(content["global_step"])

@@ -96,6 +96,11 @@ class SplitFiles:
         return self._beside("_languages.txt")
 
     @property
+    def choices(self) -> Path:
+        """Questions of right and wrong captions of the split (`evaluate`); may be absent."""
+        return self._beside("_choices.jsonl")
+
+    @property
     def prepared(self) -> bool:
         """Whether there are captions and their list of images, which rows must follow."""
         return os.path.isfile(self.captions) and os.path.isfile(self.images)

@@ -37,7 +37,7 @@ def command(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     )
 
 
-def test_everything_at_once(command: Callable[..., int], tmp_path: Path) -> None:
+def test_everything_at_once(command: Callable[..., int], tiny: Path, tmp_path: Path) -> None:
     output, names = tmp_path / "out.json", [str(row) for row in range(12)]
     expert, qrels, choices = (tmp_path / f"{name}" for name in ("e.txt", "q.qrels", "c.jsonl"))
     pairs = [(a, b) for a in names for b in names if a != b]
@@ -58,6 +58,11 @@ def test_everything_at_once(command: Callable[..., int], tmp_path: Path) -> None
     (row,) = csv.DictReader(output.with_suffix(".csv").read_text().splitlines())
     assert float(row["expert_tau_c"]) == found["expert"]["expert_tau_c"]
     assert float(row["order_words_ties"]) == 100
+    # a split's own questions are asked unasked
+    beside = next(tiny.rglob("*_test_caps.txt"))
+    choices.rename(str(beside).replace("_caps.txt", "_choices.jsonl"))
+    assert command(f"output={output}") == 0
+    assert json.loads(output.read_text())["choices"]["choices"]["n"] == 1
 
 
 def test_a_metric_named_by_its_class_and_a_published_protocol(

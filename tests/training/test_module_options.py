@@ -115,6 +115,45 @@ def test_a_training_in_chunks(tiny, tmp_path):
         train(configuration(tiny, tmp_path / "other", "chunk_size=0"))
 
 
+@pytest.mark.parametrize("count", [10, 11])
+def test_pairs_are_mixed_two_by_two(count, monkeypatch):
+    """Against features and counts of words mixed by hand, of both sides by one share."""
+    monkeypatch.setattr(RetrievalModule, "global_step", 0)
+    module, half = module_of(plain=True, fusemix=1.0).double(), count // 2
+    batch = batch_of(module.model.vocabulary, count)
+    images = torch.tensor([3, 3, 1, 0, 2, 5, 5, 4, 7, 6, 9])[:count]
+    batch = batch._replace(images=batch.images.double(), image_index=images)
+    torch.manual_seed(5)
+    share = float(torch.distributions.Beta(1.0, 1.0).sample())
+    assert 0.05 < share < 0.95
+    words = module.model.sentence_encoder.embedding.weight
+    counts = torch.zeros(count, len(words), dtype=torch.float64)
+    for row, tokens in enumerate(batch.tokens):
+        for token in tokens[: None if batch.lengths is None else batch.lengths[row]]:
+            counts[row, token] += 1
+    mixed = [share * x[:half] + (1 - share) * x[half : 2 * half] for x in (batch.images, counts)]
+    module.eval()  # as it maps what is given, without another mixing
+    ours = module.model.embed_images(mixed[0])
+    theirs = torch.nn.functional.normalize(mixed[1] @ words, dim=-1)
+    # the first two mix images 3 and 5 both
+    expected = module.loss(ours, theirs, torch.tensor([0, 0, 1, 2, 3]))
+    module.train()
+    torch.manual_seed(5)
+    torch.testing.assert_close(module.training_step(batch, 0), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_what_cannot_be_mixed(tiny, tmp_path, monkeypatch):
+    assert train(configuration(tiny, tmp_path / "run", "fusemix=1.0", "max_epochs=1"))["dev"][
+        "rsum"
+    ]
+    monkeypatch.setattr(RetrievalModule, "global_step", 0)
+    module = module_of("gru", fusemix=1.0)
+    with pytest.raises(UserError, match="GRU reads words in their order"):
+        module.training_step(batch_of(module.model.vocabulary), 0)
+    with pytest.raises(UserError, match="leave out chunk_size"):
+        module_of(fusemix=1.0, chunk_size=4)
+
+
 def one_update(module: RetrievalModule, precision: MixedPrecision | None) -> None:
     batch = batch_of(module.model.vocabulary)
     with warnings.catch_warnings():

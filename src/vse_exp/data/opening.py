@@ -37,9 +37,9 @@ def find_split_files(config: Mapping[str, Any], split: str) -> SplitFiles:
         return SplitFiles.named(given[split] or {}, split)
     root = config.get("root")
     if root is None:
-        from vse_exp.data.scenes import prepare_scenes
+        from vse_exp.data.scenes import TWINS, prepare_scenes, prepare_twins
 
-        root = prepare_scenes(**config["scenes"])
+        root = (prepare_twins if split == TWINS else prepare_scenes)(**config["scenes"])
     return SplitFiles.find(root, config["name"], split)
 
 

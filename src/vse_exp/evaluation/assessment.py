@@ -150,10 +150,11 @@ def _answers(
         )
         title = "captions against themselves changed"
         yield "order", tables.choice_table(found, title), _plain(found)
-    if asked.choices is not None:
-        questions = read_questions(asked.choices, ids.images)
+    own = split.files.choices
+    if path := asked.choices or (own if own.is_file() else None):
+        questions = read_questions(path, ids.images)
         found = answer_questions(questions, images, encode, similarity)
-        yield "choices", tables.choice_table(found, asked.choices), _plain(found)
+        yield "choices", tables.choice_table(found, Path(path).name), _plain(found)
 
 
 def _plain(found: Mapping[str, Choice]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vse_exp.models.fusemix import FuseMix
 from vse_exp.models.pooling import Pooling, SumPooling
 from vse_exp.models.prefix_tree import Groups
 from vse_exp.models.words import Dropped, Init, WordEncoder, different_words
@@ -17,6 +18,8 @@ from vse_exp.text.vocabulary import inside_mask
 
 class BagOfWords(WordEncoder):
     """Pooled word vectors, by default their sum, <eos> among them (the original's `bow`)."""
+
+    mixing: FuseMix | None = None
 
     def __init__(
         self,
@@ -35,10 +38,17 @@ class BagOfWords(WordEncoder):
         )
         self.pooling = (pooling or SumPooling)(dim)
 
+    def mix(self, mixing: FuseMix) -> None:
+        if not self.pooling.sums:
+            super().mix(mixing)
+        self.mixing = mixing  # of sums, which is that of the counts of words
+
     def encode(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         if self.pooling.sums and self.on_cpu_in_full_precision():
-            return self._sum(tokens, lengths)
-        return self.pooling(self.embedding(tokens), lengths)
+            rows = self._sum(tokens, lengths)
+        else:
+            rows = self.pooling(self.embedding(tokens), lengths)
+        return self.mixing(rows) if self.training and self.mixing else rows
 
     def _sum(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """Rows are looked up and trained once for each different word of the batch."""

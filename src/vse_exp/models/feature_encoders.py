@@ -37,7 +37,7 @@ class _FeatureEncoder(Projection, ImageEncoder):
         self.fit_mean(images())
 
     def forward(self, images: Tensor) -> Tensor:
-        lengths = None
+        images, lengths = self.mixed(images), None
         if images.dim() == 3 and self.training:
             images = self.pooling.select(images)
             if self.region_dropout and images.shape[1] > 1:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
+from vse_exp.models.fusemix import FuseMix
 from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.parts import TARGET, locate
 from vse_exp.text.joined import JoinedVocabulary, halves_of, parts_of
@@ -76,6 +77,10 @@ class FusedText(SentenceEncoder):
 
     def frozen_vectors(self, captions: TokenizedCaptions) -> Tensor | None:
         return self.sentences.frozen_vectors(halves_of(captions, self.vocab_size)[1])
+
+    def mix(self, mixing: FuseMix) -> None:
+        self.words.mix(mixing)
+        self.sentences.mix(mixing)
 
     def set_epoch(self, epoch: int) -> None:
         self.words.set_epoch(epoch)

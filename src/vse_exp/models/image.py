@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing
+from vse_exp.models.fusemix import FuseMix
 from vse_exp.parts import Part
 from vse_exp.similarity import Logit
 
@@ -62,6 +64,13 @@ class ImageEncoder(nn.Module, Part):
 
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""
+
+    def mix(self, mixing: FuseMix) -> None:
+        """Told before a batch of a training with `fusemix`; UserError without fixed vectors."""
+        raise UserError(
+            f"fusemix mixes fixed vectors, and {type(self).__name__} "
+            "learns from pictures: leave it out."
+        )
 
     def merge(self) -> dict[str, Any]:
         """Make adapters part of the weights that they stand beside; the keys that this changes."""

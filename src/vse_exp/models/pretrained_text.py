@@ -111,7 +111,7 @@ class PretrainedText(Projection, SentenceEncoder):
             if self.training and self.word_dropout:
                 tokens, lengths = leave_out(tokens, lengths, self.word_dropout)
             vectors = self._read(tokens, lengths)
-        return self.project(self.prepare(vectors))
+        return self.project(self.prepare(self.mixed(vectors)))
 
     def _read(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         # what is further out is filling, which a GPU is not asked about

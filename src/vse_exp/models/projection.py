@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
+from vse_exp.models.fusemix import FuseMix
+
 Activation = Literal["gelu", "relu"]
 Start = Literal["zero", "torch"]
 SMALLEST_SIZE = 1e-4
@@ -31,6 +33,7 @@ class Projection(nn.Module):
     """
 
     mean: Tensor
+    mixing: FuseMix | None = None
 
     def add_projection(
         self,
@@ -76,6 +79,13 @@ class Projection(nn.Module):
             total += rows.double().sum(0)
             count += len(rows)
         self.mean.copy_(total / count)
+
+    def mix(self, mixing: FuseMix) -> None:
+        self.mixing = mixing
+
+    def mixed(self, vectors: Tensor) -> Tensor:
+        """Vectors as they are given, in a training with `fusemix` mixed."""
+        return self.mixing(vectors) if self.training and self.mixing else vectors
 
     def prepare(self, vectors: Tensor) -> Tensor:
         vectors = self._power_normalize(vectors)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vse_exp.errors import UserError
+from vse_exp.models.fusemix import FuseMix
 from vse_exp.parts import Part
 from vse_exp.similarity import Logit
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
@@ -66,6 +68,13 @@ class SentenceEncoder(nn.Module, Part):
 
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""
+
+    def mix(self, mixing: FuseMix) -> None:
+        """Told before a batch of a training with `fusemix`; UserError without fixed vectors."""
+        raise UserError(
+            f"fusemix mixes fixed vectors, and {type(self).__name__} "
+            "reads words in their order: leave it out."
+        )
 
     def merge(self) -> dict[str, Any]:
         """Make adapters part of the weights that they stand beside; the keys that this changes."""

@@ -58,6 +58,7 @@ def build_module(cfg: DictConfig, model: VSE) -> RetrievalModule:
         grad_clip=cfg.grad_clip,
         ema=cfg.ema,
         chunk_size=cfg.chunk_size,
+        fusemix=cfg.fusemix,
     )
 
 

@@ -50,6 +50,7 @@ class Train(Keys):
     decay_c: NonNegative
     ema: Share | None
     chunk_size: Size | None
+    fusemix: Positive | None
     compile: bool
     valid_freq: Size | None
     valid_at_end: bool

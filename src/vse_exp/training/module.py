@@ -20,6 +20,7 @@ from vse_exp.evaluation.protocols import Evaluation
 from vse_exp.evaluation.torchmetric import RetrievalMetric
 from vse_exp.losses import ContrastiveLoss, encode_in_chunks
 from vse_exp.models.checkpoint import KEY, describe
+from vse_exp.models.fusemix import FuseMix, mixed_ids
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import DenseGradients, LazyAdam, clip_grad_norm
 from vse_exp.training.averaging import ExponentialAverage
@@ -35,7 +36,8 @@ class RetrievalModule(LightningModule):
     times the sum of squares of all parameters is added to the loss (the original's weight decay);
     `grad_clip` bounds the norm of all gradients together; `ema` is the decay of an average of the
     weights over the updates, which is then what is evaluated and kept; `chunk_size` is the number
-    of pairs encoded at a time where a batch is larger than memory (the gradient is the same).
+    of pairs encoded at a time where a batch is larger than memory (the gradient is the same);
+    with `fusemix` it learns from pairs that are mixed two by two (`FuseMix`).
     """
 
     def __init__(
@@ -48,10 +50,14 @@ class RetrievalModule(LightningModule):
         grad_clip: float | None = 2.0,
         ema: float | None = None,
         chunk_size: int | None = None,
+        fusemix: float | None = None,
     ) -> None:
         super().__init__()
         if chunk_size is not None and chunk_size < 1:
             raise UserError(f"chunk_size is {chunk_size}: null, or at least 1.")
+        if fusemix is not None and (chunk_size is not None or loss.taught):
+            other = "teachers" if loss.taught else "chunk_size"
+            raise UserError(f"fusemix mixes whole batches of pairs as they are: leave out {other}.")
         self.model = model
         self.loss = loss
         self.loss.use(model.similarity, model.logit)
@@ -59,7 +65,7 @@ class RetrievalModule(LightningModule):
         self.scheduler_factory = scheduler
         self.decay_c = decay_c
         self.grad_clip = grad_clip
-        self.chunk_size = chunk_size
+        self.chunk_size, self.fusemix = chunk_size, fusemix
         self.grad_norm = torch.zeros(())
         self.dense_gradients = DenseGradients()
         self.validated: Evaluation | None = None
@@ -78,19 +84,29 @@ class RetrievalModule(LightningModule):
         self.loss.set_progress(self.global_step, self._epochs_done(batch_idx))
         self.model.sentence_encoder.set_epoch(self.current_epoch)
         self.model.image_encoder.set_epoch(self.current_epoch)
+        image_ids = batch.image_index
+        if self.fusemix is not None:
+            self._mix(FuseMix.draw(self.fusemix))
+            image_ids = mixed_ids(image_ids)
         if self.chunk_size is None:
             images, captions = self.embed_pairs(batch)
         else:
             images, captions = encode_in_chunks(self.embed_pairs, batch.chunks(self.chunk_size))
         if self.loss.taught:
             self.loss.see(gather_ids(batch.caption_index, batch.total))
-        loss = whole_loss(self.loss, images, captions, batch.image_index, batch.total)
+        loss = whole_loss(self.loss, images, captions, image_ids, batch.total)
         if self.decay_c:
             trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
             squares = [parameter.square().sum() for parameter in trained]
             loss = loss + self.decay_c * torch.stack(squares).sum()
         self.finite.add(self.current_epoch, batch_idx, loss, batch.caption_index)
         return loss
+
+    def _mix(self, mixing: FuseMix) -> None:
+        if self._trainer is not None and self.trainer.world_size > 1:
+            raise UserError("fusemix mixes the pairs of one process: train on one device.")
+        self.model.sentence_encoder.mix(mixing)
+        self.model.image_encoder.mix(mixing)
 
     def embed_pairs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Embeddings (B, d) of a training batch's images and captions, as the loss sees them."""

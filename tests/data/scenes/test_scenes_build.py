@@ -22,6 +22,7 @@ from vse_exp.data.scenes import (
     draw,
     named_scene,
     prepare_scenes,
+    prepare_twins,
     sample_scene,
     write_folder,
     write_pictures,
@@ -29,6 +30,9 @@ from vse_exp.data.scenes import (
 from vse_exp.data.scenes.descriptor import DIM
 from vse_exp.data.scenes.drawing import SIZE
 from vse_exp.errors import UserError
+from vse_exp.evaluation.choices import read_questions
+from vse_exp.files import read_lines
+from vse_exp.split_files import SplitFiles
 
 SIZES = {"n_train": 7, "n_dev": 3, "n_test": 2}
 
@@ -52,6 +56,24 @@ def test_the_layout_is_the_ordinary_one(root, split, count):
     assert rows.dtype == np.float16
     expected = describe([draw(scene) for scene in scenes])
     np.testing.assert_allclose(rows, expected, atol=1e-3)
+
+
+def test_twins_are_told_apart_by_binding_alone(tmp_path, monkeypatch):
+    """Every caption is true of its own picture and false of its twin's, which has all its words."""
+    monkeypatch.setattr(build, "PAIRS", 40)
+    files = SplitFiles.find(prepare_twins(tmp_path, seed=3, n_train=7), "scenes", "twins")
+    names, told = (read_lines(path) for path in (files.images, files.captions))
+    things = [{(t.colour, t.shape) for t in named_scene(name).things} for name in names]
+    for row, (caption, picture) in enumerate(zip(told, things, strict=True)):
+        said = {tuple(noun.split()[1:]) for noun in caption.split(" and ")}
+        assert said == picture
+        assert not said & things[row ^ 1]
+        assert sorted(caption.split()) == sorted(told[row ^ 1].split())
+    shown = np.load(files.features).astype("f4")
+    assert (np.abs(shown[::2] - shown[1::2]).max(1) > 0.05).all()
+    questions = read_questions(files.choices, {name: row for row, name in enumerate(names)})
+    assert [q.images for q in questions] == [(row, row + 1) for row in range(0, 80, 2)]
+    assert [caption for q in questions for caption in q.right] == told
 
 
 def test_the_descriptor_is_recorded(root):

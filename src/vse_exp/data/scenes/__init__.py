@@ -4,15 +4,16 @@ Everything in it follows from a seed: scenes (`sampling`, of what `world` holds)
 (`drawing`), captions (`grammar`) and image features (`descriptor`).
 """
 
-from vse_exp.data.scenes.build import cache_folder, prepare_scenes
+from vse_exp.data.scenes.build import cache_folder, prepare_scenes, prepare_twins
 from vse_exp.data.scenes.descriptor import describe
 from vse_exp.data.scenes.drawing import draw
 from vse_exp.data.scenes.export import write_folder, write_pictures
 from vse_exp.data.scenes.grammar import captions
-from vse_exp.data.scenes.sampling import named_scene, sample_scene, scene_name
+from vse_exp.data.scenes.sampling import TWINS, named_scene, sample_scene, scene_name
 from vse_exp.data.scenes.world import Relation, Scene, Thing
 
 __all__ = [
+    "TWINS",
     "Relation",
     "Scene",
     "Thing",
@@ -22,6 +23,7 @@ __all__ = [
     "draw",
     "named_scene",
     "prepare_scenes",
+    "prepare_twins",
     "sample_scene",
     "scene_name",
     "write_folder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -13,13 +14,15 @@ import numpy as np
 from vse_exp.data.scenes.descriptor import DIM, describe
 from vse_exp.data.scenes.drawing import SIZE, draw
 from vse_exp.data.scenes.grammar import captions
-from vse_exp.data.scenes.sampling import VERSION, sample_scene, scene_name
+from vse_exp.data.scenes.sampling import TWINS, VERSION, sample_scene, scene_name
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, atomic_path, write_json, write_texts
 from vse_exp.split_files import SplitFiles
 
 CHUNK = 100
 """Pictures held in memory at once."""
+PAIRS = 500
+"""Of the split `twins`."""
 
 
 def cache_folder() -> Path:
@@ -46,8 +49,21 @@ def prepare_scenes(
     Raises UserError for sizes below one, a negative seed, and where it cannot write.
     """
     sizes = split_sizes(seed, n_train, n_dev, n_test)
+    return _made(cache_dir, seed, sizes, f"{n_train}-{n_dev}-{n_test}")
+
+
+def prepare_twins(
+    cache_dir: str | os.PathLike[str] | None = None, seed: int = 0, **_sizes: int
+) -> Path:
+    """The same for the split `twins`, and its pairs as questions of two images and two captions."""
+    return _made(cache_dir, seed, {TWINS: 2 * PAIRS}, TWINS)
+
+
+def _made(
+    cache_dir: str | os.PathLike[str] | None, seed: int, sizes: dict[str, int], kind: str
+) -> Path:
     cache = Path(cache_dir) if cache_dir is not None else cache_folder()
-    root = cache / f"scenes-v{VERSION}-seed{seed}-{n_train}-{n_dev}-{n_test}"
+    root = cache / f"scenes-v{VERSION}-seed{seed}-{kind}"
     if root.is_dir():
         return root
     unfinished = cache / f".{root.name}-{secrets.token_hex(4)}"
@@ -96,7 +112,10 @@ def _write_layout(folder: Path, seed: int, sizes: dict[str, int]) -> None:
             lines.extend(caption for scene in scenes for caption in captions(scene))
         names = [scene_name(seed, split, index) for index in range(count)]
         files = SplitFiles(folder / f"scenes_{split}")
-        write_texts({files.captions: as_lines(lines), files.images: as_lines(names)})
+        texts = {files.captions: as_lines(lines), files.images: as_lines(names)}
+        if split == TWINS:
+            texts[files.choices] = as_lines(_questions(names, lines))
+        write_texts(texts)
         with atomic_path(files.features) as path:
             np.save(path, rows)
     about = {
@@ -108,3 +127,13 @@ def _write_layout(folder: Path, seed: int, sizes: dict[str, int]) -> None:
         "picture_size": SIZE,
     }
     write_json(SplitFiles(folder / "scenes").folder_provenance, about)
+
+
+def _questions(names: list[str], lines: list[str]) -> list[str]:
+    """Each scene and its twin, a line of JSON each."""
+    return [
+        json.dumps({"image_0": one, "image_1": other, "caption_0": first, "caption_1": second})
+        for one, other, first, second in zip(
+            names[::2], names[1::2], lines[::2], lines[1::2], strict=True
+        )
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vse_exp.data.scenes.dice import Dice
-from vse_exp.data.scenes.sampling import VERSION
+from vse_exp.data.scenes.sampling import SPLITS, TWINS, VERSION
 from vse_exp.data.scenes.world import Relation, Scene, Thing
 
 CAPTIONS_PER_IMAGE = 5
@@ -56,7 +56,12 @@ COUNTS = {1: "one", 2: "two", 3: "three"}
 
 
 def captions(scene: Scene) -> list[str]:
-    """Five different true captions of a scene, in random order: lower case, no punctuation."""
+    """Five different true captions of a scene, in random order: lower case, no punctuation.
+
+    Of one of `twins` one, which has the words of its twin's: "a red circle and a blue square".
+    """
+    if scene.key[1] == SPLITS.index(TWINS):
+        return [" and ".join(f"{_article(t.colour)} {t.colour} {t.shape}" for t in scene.things)]
     dice = Dice(VERSION, *scene.key, 1)
     # shortest and longest, then the kinds between; what a scene cannot have becomes another kind
     kinds = [_brief, _everything, _related, _placed, dice.pick((_listed, _counted))]
@@ -186,8 +191,11 @@ def _noun(
     if dice.chance(colour) or alike > 1:
         words.append(_word(dice, thing.colour))
     words.append(_word(dice, thing.shape))
-    article = "an" if words[0][0] in "aeiou" else "a"
-    return " ".join([article, *words])
+    return " ".join([_article(words[0]), *words])
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _word(dice: Dice, meaning: str) -> str:

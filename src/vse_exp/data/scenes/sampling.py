@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import replace
 
 from vse_exp.data.scenes.dice import Dice
 from vse_exp.data.scenes.world import (
@@ -24,20 +25,41 @@ VERSION = 1
 """Of everything that decides a scene, its picture, captions and features: raise it with any change
 there, so that no cached set of before is taken for one of now."""
 
-SPLITS = ("train", "dev", "test")
+TWINS = "twins"
+SPLITS = ("train", "dev", "test", TWINS)
 EDGE = 0.02
 GAP = 0.03
 TRIES = 30
 
 
 def sample_scene(seed: int, split: str, index: int) -> Scene:
-    """Scene number `index` of a split; in `train` never one with a held-out combination."""
-    key = (seed, SPLITS.index(split), index)
+    """Scene number `index` of a split; in `train` never one with a held-out combination.
+
+    In `twins` 2k and 2k + 1 are one scene of two things but that their colours have changed
+    places: what a bag of words says of the one it says of the other. Neither is held out.
+    """
+    key = (seed, SPLITS.index(split), index // 2 if split == TWINS else index)
     dice = Dice(VERSION, *key)
     while True:
         scene = _try_scene(dice, key)
-        if scene is not None and not (split == "train" and scene.held_out):
+        if scene is None or (split == "train" and scene.held_out):
+            continue
+        if split != TWINS:
             return scene
+        if _differ(scene) and not (scene.held_out or _exchanged(scene).held_out):
+            return _exchanged(scene) if index % 2 else scene
+
+
+def _differ(scene: Scene) -> bool:
+    """Whether it is two things of different shapes and colours."""
+    things = scene.things
+    return len(things) == len({t.shape for t in things}) == len({t.colour for t in things}) == 2
+
+
+def _exchanged(scene: Scene) -> Scene:
+    first, second = scene.things
+    recoloured = replace(first, colour=second.colour), replace(second, colour=first.colour)
+    return replace(scene, things=recoloured)
 
 
 def scene_name(seed: int, split: str, index: int) -> str:
@@ -47,7 +69,8 @@ def scene_name(seed: int, split: str, index: int) -> str:
 
 def named_scene(name: str) -> Scene | None:
     """The scene whose picture has that file name, or None where the name is none of ours."""
-    found = re.fullmatch(r"scene_(\d{1,18})_(train|dev|test)_(\d{1,18})\.png", name, re.ASCII)
+    kinds = "|".join(SPLITS)
+    found = re.fullmatch(rf"scene_(\d{{1,18}})_({kinds})_(\d{{1,18}})\.png", name, re.ASCII)
     return sample_scene(int(found[1]), found[2], int(found[3])) if found else None
 
 

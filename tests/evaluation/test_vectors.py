@@ -49,6 +49,39 @@ def test_ranks_worked_out_by_hand(run) -> None:
     assert (told["aR@1"], told["sR@1"], told["sMedr"]) == (100, 50, 1)
 
 
+def test_several_files_are_the_mean_of_their_cosines(run) -> None:
+    """Also of other sizes and lengths of rows, and re-ranked over a bank in files."""
+    random = np.random.default_rng(0)
+    made = {
+        name: random.standard_normal((count, dim)).astype(np.float32)
+        for side, count in (("images", 20), ("captions", 100), ("bank_i", 30), ("bank_c", 50))
+        for name, dim in ((f"{side}_a", 3), (f"{side}_b", 5))
+    }
+    for name, rows in made.items():
+        np.save(f"{name}.npy", rows)
+    unit = {name: rows / np.linalg.norm(rows, axis=1)[:, None] for name, rows in made.items()}
+    own, bank = (
+        np.arange(100) // 5,
+        "bank={images: [{}_a.npy,{}_b.npy], captions: [{}_a.npy,{}_b.npy]}",
+    )
+
+    def mean(images: str, captions: str) -> np.ndarray:
+        return sum(unit[f"{images}_{of}"] @ unit[f"{captions}_{of}"].T for of in "ab") / 2
+
+    def ranks(scores: np.ndarray) -> list[int]:
+        return [int((scores[row] > scores[row, own[row]]).sum()) for row in range(100)]
+
+    both = [f"{side}=[{side}_a.npy,{side}_b.npy]" for side in ("images", "captions")]
+    rest = ["ranks=ranks.npz", "intervals=false", "hubness=false"]
+    assert "20 images x 100 captions" in run(evaluate, *both, *rest).out
+    scores = mean("images", "captions").T
+    assert np.load("ranks.npz")["search_ranks"].tolist() == ranks(scores)
+    named = bank.replace("{}_", "bank_i_", 2).replace("{}_", "bank_c_")
+    run(evaluate, *both, *rest, "rerank=inverted_softmax", named)
+    hubs = np.log(np.exp(20 * mean("images", "bank_c")).sum(1)) / 20
+    assert np.load("ranks.npz")["search_ranks"].tolist() == ranks(scores - hubs)
+
+
 def test_the_map_of_captions_to_images(run) -> None:
     np.save("pairs.npy", np.array([0, 1, 1, 0]))
     run(evaluate, *VECTORS, "caption_image=pairs.npy", "output=out.json", "ranks=ranks.npz")

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from vse_exp.errors import UserError
+from vse_exp.evaluation.keys import Texts, Vectors
 from vse_exp.parts import Node
 from vse_exp.schema import Count, Keys, Seed, Size, Text, form
 
@@ -18,8 +19,6 @@ Device = Annotated[
 ]
 ShardOf = Annotated[str, form(r"^\d{1,6}/[1-9]\d{0,5}$", "a share i/n, 0/8 to 7/8")] | None
 """Of a job, by one of several processes (`vse_exp.sharding`)."""
-Texts = Text | Annotated[list[Text], Field(min_length=1)]
-"""One, or several as [a, b]."""
 Checkpoints = Texts
 """A file, or several whose similarities are averaged."""
 
@@ -41,20 +40,12 @@ class ModelCommand(Command):
     trust: list[Text]
 
 
-class Vectors(Keys):
-    """Files of another program's vectors."""
-
-    images: Text
-    captions: Text
-    caption_image: Text | None = None
-
-
 class Judging(ModelCommand):
     """What commands have that judge a model, or vectors, on a split."""
 
     checkpoint: Checkpoints | None
-    images: Text | None
-    captions: Text | None
+    images: Texts | None
+    captions: Texts | None
     caption_image: Text | None
 
 

@@ -19,7 +19,7 @@ from vse_exp.evaluation import tables
 from vse_exp.evaluation.choices import Choice, answer_questions, order_tests, read_questions
 from vse_exp.evaluation.eccv import coco_ids, eccv_applies, eccv_metrics
 from vse_exp.evaluation.embed import embed_split
-from vse_exp.evaluation.evaluator import Judged, embed_bank, load_split_for
+from vse_exp.evaluation.evaluator import Judged, open_bank
 from vse_exp.evaluation.judgements import agreement, read_judgements
 from vse_exp.evaluation.keys import Asked
 from vse_exp.evaluation.languages import by_language, translations
@@ -52,9 +52,7 @@ def assess(asked: Asked, judged: Judged, data: Mapping[str, Any], name: str) -> 
     UserError for files that are missing or of other images, and for what a protocol has not.
     """
     model, split, source = judged
-    bank = asked.bank and embed_bank(
-        model, load_split_for(model, data, asked.bank), f"{data['name']} {asked.bank}"
-    )
+    bank = asked.bank and open_bank(asked.bank, model, data)
     coco = _coco_ids(asked, data["name"], split)
     images, captions = embed_split(model, split)
     ids = Ids.of(split.image_names, split.caption_image)

@@ -14,7 +14,7 @@ from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
 from vse_exp.evaluation.rerank import Bank, Rerank
 from vse_exp.evaluation.rows import as_rows
-from vse_exp.evaluation.vectors import given_vectors
+from vse_exp.evaluation.vectors import given_vectors, open_vectors
 from vse_exp.models.dual import DualEncoder
 
 
@@ -75,6 +75,14 @@ def load_split_for(model: DualEncoder, config: Mapping[str, Any], name: str) -> 
     allow = bool(config.get("allow_feature_mismatch"))
     model.check_features(split.provenance, allow, "data.allow_feature_mismatch")
     return split
+
+
+def open_bank(which: str | Mapping[str, Any], model: DualEncoder, data: Mapping[str, Any]) -> Bank:
+    """The bank that is a split of `data`, as the model embeds it, or the vectors in files, images and captions."""
+    if isinstance(which, str):
+        return embed_bank(model, load_split_for(model, data, which), f"{data['name']} {which}")
+    sides = open_vectors(which["images"]), open_vectors(which["captions"])
+    return Bank(str(sides[0].files[0]), *(as_rows(side.placed(), "bank") for side in sides))
 
 
 def embed_bank(model: DualEncoder, split: Split, name: str) -> Bank:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from vse_exp.data.layouts import Split, load_split
 from vse_exp.data.opening import find_split_files, in_its_words, place_of_pictures
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rows import as_map
-from vse_exp.images.features import check_rows, load_array, open_features
+from vse_exp.images.features import ImageFeatures, check_rows, load_array, open_features
 from vse_exp.models.dual import DualEncoder
+from vse_exp.models.ensemble import concatenate
 from vse_exp.similarity import Cosine
 from vse_exp.split_files import SplitFiles
 
@@ -82,9 +83,40 @@ class GivenVectors(DualEncoder):
         return f"{self.name} (vectors of another program, {self.dim} values)"
 
 
+class VectorFile(NamedTuple):
+    """Rows (n, d) of a file `.npy`, or of several side by side; whether they have unit norm."""
+
+    files: list[Path]
+    rows: np.ndarray
+    unit: bool
+
+    def placed(self) -> np.ndarray:
+        """float32 rows of unit norm."""
+        rows = np.array(self.rows, np.float32)
+        return rows if self.unit else normalize(torch.from_numpy(rows), dim=-1).numpy()
+
+
+def open_vectors(files: str | Sequence[str]) -> VectorFile:
+    """Vectors of any program; of several their unit rows joined, whose inner products are the mean
+    of their cosines (`concatenate`). UserError for files that are missing, are not such arrays
+    (pickles are never read), hold NaN, or have rows of different items."""
+    paths = [Path(one) for one in ([files] if isinstance(files, str) else files)]
+    each = []
+    for path in paths:
+        rows = open_features(path)
+        if rows.ndim != 2:
+            raise UserError(
+                f"{path} has shape {rows.shape}, and vectors are (n, d): a row an item."
+            )
+        each.append(VectorFile([path], rows, check_rows(rows, path)))
+    if len(each) == 1:
+        return each[0]
+    return VectorFile(paths, concatenate([one.placed() for one in each]), True)
+
+
 def given_vectors(
-    images: str,
-    captions: str | None = None,
+    images: str | Sequence[str],
+    captions: str | Sequence[str] | None = None,
     caption_image: str | None = None,
     data: Mapping[str, Any] | None = None,
     split: str = "test",
@@ -94,12 +126,11 @@ def given_vectors(
 
     Texts, names and pairs are those of `data`, else of the `_caps.txt` and `_images.txt` beside
     `images`, else numbers, and equal groups of captions an image. `caption_image`, whole numbers
-    (n_captions,), is the row of each caption's image in place of that. UserError for files that are
-    missing, are not such arrays (pickles are never read), hold NaN, or do not fit each other.
+    (n_captions,), is the row of each caption's image in place of that. Several files a side are
+    an ensemble (`open_vectors`). UserError for files that are none or do not fit each other.
     """
-    files = [Path(one) for one in (images, captions) if one is not None]
-    rows = [_open_rows(path) for path in files]
-    unit = min(check_rows(array, path) for array, path in zip(rows, files, strict=True))  # of all
+    sides = [open_vectors(one) for one in (images, captions) if one is not None]
+    files, rows = [path for side in sides for path in side.files], [side.rows for side in sides]
     if captions is None:
         rows.append(rows[0][:0])
     if rows[0].shape[1] != rows[1].shape[1]:
@@ -133,11 +164,7 @@ def given_vectors(
             f"{captions} has {len(rows[1])} rows, and there are {len(found.captions)} captions in "
             f"{found.files.captions}: they must be of one split, in one order."
         )
+    if len(sides[0].files) > 1:
+        found = replace(found, image_features=ImageFeatures(rows[0], 1, False))
+    unit = all(side.unit for side in sides)
     return GivenVectors(files, found.captions, rows[1], unit), found
-
-
-def _open_rows(path: Path) -> np.ndarray:
-    rows = open_features(path)
-    if rows.ndim != 2:
-        raise UserError(f"{path} has shape {rows.shape}, and vectors are (n, d): a row an item.")
-    return rows

@@ -78,7 +78,8 @@ def load_split_for(model: DualEncoder, config: Mapping[str, Any], name: str) -> 
 
 
 def open_bank(which: str | Mapping[str, Any], model: DualEncoder, data: Mapping[str, Any]) -> Bank:
-    """The bank that is a split of `data`, as the model embeds it, or the vectors in files, images and captions."""
+    """The split of `data` with that name, as the model embeds it; or the vectors in the files that
+    a mapping names, `images` and `captions`."""
     if isinstance(which, str):
         return embed_bank(model, load_split_for(model, data, which), f"{data['name']} {which}")
     sides = open_vectors(which["images"]), open_vectors(which["captions"])

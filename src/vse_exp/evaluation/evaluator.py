@@ -77,7 +77,7 @@ def load_split_for(model: DualEncoder, config: Mapping[str, Any], name: str) -> 
     return split
 
 
-def open_bank(which: str | Mapping[str, Any], model: DualEncoder, data: Mapping[str, Any]) -> Bank:
+def open_bank(which: Any, model: DualEncoder, data: Mapping[str, Any]) -> Bank:
     """The split of `data` with that name, as the model embeds it; or the vectors in the files that
     a mapping names, `images` and `captions`."""
     if isinstance(which, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -12,6 +13,8 @@ from typing import Any, TextIO, TypeVar
 
 LINE_SECONDS = 30.0
 """Time between lines where the output is no terminal."""
+SILENT_SECONDS = 1.5
+"""Time without a word after which a terminal shows that the command is alive."""
 
 Step = TypeVar("Step")
 _silent = ContextVar("silent", default=False)
@@ -22,7 +25,7 @@ def silence() -> Iterator[None]:
     """No output to standard output and no progress while what is inside runs."""
     before = _silent.set(True)
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), rest():
             yield
     finally:
         _silent.reset(before)
@@ -115,3 +118,96 @@ class _Lines:
 
     def _tell(self, text: str) -> None:
         self.console.print(f"{self.task}: {text}", highlight=False, soft_wrap=True)
+
+
+_pulse: _Pulse | None = None
+
+
+@contextmanager
+def alive(task: str) -> Iterator[None]:
+    """On a terminal `task` and its seconds stand in the last line whenever nothing has been told
+    for SILENT_SECONDS: while libraries load, data are read, and so on."""
+    global _pulse
+    if not redraws(sys.stderr) or _pulse is not None:
+        yield
+        return
+    _pulse = _Pulse(task, sys.stderr)
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Heard(one, _pulse) if one.isatty() else one for one in streams)
+    _pulse.start()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        _pulse.stop()
+        _pulse = None
+
+
+@contextmanager
+def rest() -> Iterator[None]:
+    """No sign of life while what is inside runs, since it waits for people, or is to be silent."""
+    pulse = _pulse
+    if pulse is not None:
+        pulse.resting = True
+        pulse.heard()
+    try:
+        yield
+    finally:
+        if pulse is not None:
+            pulse.resting = False
+
+
+class _Pulse(threading.Thread):
+    """What `alive` shows. A bar draws itself ten times a second, so that the two never meet."""
+
+    def __init__(self, task: str, stream: TextIO) -> None:
+        super().__init__(daemon=True)
+        self.task = task
+        self.stream = stream
+        self.resting = self.drawn = False
+        self.began = self.told = time.monotonic()
+        self.over = threading.Event()
+        self.lock = threading.RLock()
+        self.process = os.getpid()
+
+    def run(self) -> None:
+        while not self.over.wait(0.25):
+            with self.lock:
+                now = time.monotonic()
+                if now - self.told >= SILENT_SECONDS and not self.resting:
+                    self.drawn = True
+                    self._write(f"\r\x1b[2m{self.task}: {spoken(now - self.began)}\x1b[m\x1b[K")
+
+    def heard(self) -> None:
+        """Give the line to what is told now."""
+        if os.getpid() != self.process:  # a fork has the lock as it was, and no thread
+            return
+        with self.lock:
+            self.told = time.monotonic()
+            if self.drawn:
+                self.drawn = False
+                self._write("\r\x1b[K")
+
+    def stop(self) -> None:
+        self.over.set()
+        self.join()
+        self.heard()
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+
+class _Heard:
+    """A stream whose writing the pulse hears of."""
+
+    def __init__(self, stream: TextIO, pulse: _Pulse) -> None:
+        self._stream = stream
+        self._pulse = pulse
+
+    def write(self, text: str) -> int:
+        self._pulse.heard()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

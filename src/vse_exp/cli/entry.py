@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import functools
+import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ from vse_exp.cli.help import help_text
 from vse_exp.cli.mistakes import mistakes_told, only_warnings, show_log
 from vse_exp.cli.refusals import explained
 from vse_exp.errors import UserError
-from vse_exp.progress import silence, spoken
+from vse_exp.progress import alive, silence, spoken
 from vse_exp.schema import Keys
 from vse_exp.sharding import spelled_out
 
@@ -32,6 +34,8 @@ Task = Callable[[DictConfig], object]
 Main = Callable[..., None]
 WORTH_TELLING = 2.0
 """Seconds from which on a command says how long it took."""
+
+atexit.register(gc.freeze)  # the end of Python would search all libraries for garbage, some 2 s
 
 
 def verb(
@@ -67,7 +71,7 @@ def verb(
                 return around(cfg, checked_task) if around else checked_task()
 
         def main(arguments: Sequence[str] | None = None) -> None:
-            with mistakes_told():
+            with mistakes_told(), alive(name):
                 given = list(sys.argv[1:] if arguments is None else arguments)
                 if "shard" in schema.model_fields:
                     given = spelled_out(given)

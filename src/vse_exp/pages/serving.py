@@ -12,6 +12,7 @@ from typing import Any
 
 from vse_exp.errors import UserError
 from vse_exp.pages.demo import Demo, Limits
+from vse_exp.progress import rest
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 ANSWER_SECONDS = 120.0
@@ -46,7 +47,7 @@ def serve(demo: Demo, listener: socket.socket, names: Iterable[str] | None = LOC
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     threading.Thread(target=demo.warm_up, daemon=True).start()
     print(f"http://{host}:{address[1]} (Ctrl-C ends it)", flush=True)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
+    with rest(), suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
         server.run(sockets=[listener])
 
 

@@ -145,8 +145,7 @@ def _data_line(datamodule: RetrievalDataModule) -> str:
     return (
         f"data: {datamodule.config['name']}, {len(train.image_features):,} images of {size}, "
         f"{len(train.captions):,} captions, {len(datamodule.vocabulary.words):,} words; "
-        f"dev {len(dev.image_features):,}, {len(dev.captions):,}; "
-        f"test {len(test.image_features):,}, {len(test.captions):,}"
+        f"dev {len(dev.image_features):,}, test {len(test.image_features):,}"
     )
 
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from hydra import compose, initialize_config_dir
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from conftest import write_dataset
+from commands import run_command
+from conftest import composed, write_dataset
 from shards import write_shards
 from vse_exp.cli import config_dir
 from vse_exp.losses import ContrastiveLoss, HingeLoss
+from vse_exp.train import main
 from vse_exp.training.building import build_node
 from vse_exp.training.distributed import gather_ids, whole_loss
+from vse_exp.training.fit import train
 
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
 ROWS = 7
@@ -30,9 +36,7 @@ PROGRESS = ((0, 0.0), (300, 0.5))  # a queue is full, and hardest negatives coun
 
 
 def make_loss(name: str) -> ContrastiveLoss:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", [f"loss={name}", "model.dim=5", "paths.run_dir=x"])
-    return build_node(cfg.loss)
+    return build_node(composed("train", [f"loss={name}", "model.dim=5", "paths.run_dir=x"]).loss)
 
 
 def make_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,13 +97,16 @@ def run_rank(rank: int, folder: str, names: list[str], processes: int) -> None:
     dist.destroy_process_group()
 
 
+def on_ranks(processes: int, function: Callable[..., None], *given: Any) -> None:
+    """In processes forked from one that has imported what they need."""
+    multiprocessing.set_forkserver_preload([__name__])
+    mp.start_processes(function, given, processes, start_method="forkserver")
+
+
 @pytest.fixture(scope="module", params=[2, 4])
 def several(tmp_path_factory, request) -> dict[str, list[tuple[Tensor, list[Tensor]]]]:
     folder = tmp_path_factory.mktemp("ddp")
-    multiprocessing.set_forkserver_preload([__name__])  # imported once for all ranks
-    mp.start_processes(
-        run_rank, (str(folder), LOSSES, request.param), request.param, start_method="forkserver"
-    )
+    on_ranks(request.param, run_rank, str(folder), LOSSES, request.param)
     return torch.load(folder / "results.pt", weights_only=True)
 
 
@@ -129,20 +136,26 @@ def test_the_parts_of_a_loss_add_up_to_it(name):
     assert parts == pytest.approx(whole, rel=1e-10)
 
 
-def command(
-    tiny: Path, run: Path, *options: str, data: str = "custom"
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vse_exp.train", "data.name=tiny",
-         f"paths.data_dir={tiny}", f"paths.run_dir={run}", "model.dim=8",
-         "trainer.accelerator=cpu",
-         f"data={data}", *options],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=run.parent,
-        timeout=300,
-    )  # fmt: skip
+def arguments(tiny: Path, run: Path, *options: str, data: str = "custom") -> list[str]:
+    return [f"data={data}", "data.name=tiny", f"paths.data_dir={tiny}", f"paths.run_dir={run}",
+            "model.dim=8", "trainer.accelerator=cpu", *options]  # fmt: skip
+
+
+def train_on_rank(rank: int, processes: int, port: int, given: list[str]) -> None:
+    """As a cluster starts the command: once a process, each told which it is."""
+    torch.set_num_threads(1)
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_RANK": rank}
+    os.environ.update({key: str(value) for key, value in where.items()})
+    rank_zero_only.rank = rank  # which Lightning reads when it is imported
+    sys.argv = ["vse_exp.train", *given, "trainer=ddp", f"trainer.devices={processes}"]
+    main()
+
+
+def train_on_ranks(processes: int, given: list[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    on_ranks(processes, train_on_rank, processes, port, given)
 
 
 NO_DROPOUT = [
@@ -153,22 +166,26 @@ NO_DROPOUT = [
 
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command as a user types it, without dropout: on one process, and on two, of which each
-    encodes its part of the batch in chunks, or reads its part of one set of shards."""
+    """Without dropout: on one process; on two by the command as a user types it, each of which
+    encodes its part of the batch in chunks; on two that read their parts of one set of shards."""
     folder = tmp_path_factory.mktemp("processes")
     tiny = write_dataset(folder / "data")
-    train = tiny / "tiny" / "tiny_train"
-    captions = Path(f"{train}_caps.txt").read_text().splitlines()
-    shards = write_shards(folder / "tar", "tar", captions, np.load(f"{train}_ims.npy"))
+    split = tiny / "tiny" / "tiny_train"
+    captions = Path(f"{split}_caps.txt").read_text().splitlines()
+    shards = write_shards(folder / "tar", "tar", captions, np.load(f"{split}_ims.npy"))
     same = ["model.encoder=gru", "valid_freq=5", "max_epochs=2", *NO_DROPOUT]
-    ddp = ["trainer=ddp", "trainer.devices=2", "data.batch_size=4"]
-    for name, data, options in (
-        ("one", "custom", ["data.batch_size=8"]),
-        ("two", "custom", [*ddp, "chunk_size=3"]),
-        ("shards", "shards", [*ddp, f"data.layout.train='{shards}'"]),
-    ):
-        done = command(tiny, folder / name, *same, *options, data=data)
-        assert done.returncode == 0, done.stderr
+    train(composed("train", arguments(tiny, folder / "one", *same, "data.batch_size=8")))
+    same.append("data.batch_size=4")
+    ddp = ["trainer=ddp", "trainer.devices=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vse_exp.train",
+         *arguments(tiny, folder / "two", *same, *ddp, "chunk_size=3")],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=folder,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    layout = f"data.layout.train='{shards}'"
+    train_on_ranks(2, arguments(tiny, folder / "shards", *same, layout, data="shards"))
     return folder
 
 
@@ -183,22 +200,20 @@ def test_batches_of_fewer_captions_than_processes(tiny, tmp_path):
     """A process without captions takes part in the update: nothing hangs, and nothing differs."""
     options = [*NO_DROPOUT, "data.bucket_width=1", "data.captions_together=1", "loss=hinge",
                "max_epochs=1", "valid_freq=50"]  # fmt: skip
-    for processes, size in ((1, 4), (2, 2), (4, 1)):
-        ddp = [] if processes == 1 else ["trainer=ddp", f"trainer.devices={processes}"]
-        run = tmp_path / str(processes)
-        done = command(tiny, run, *options, f"data.batch_size={size}", *ddp)
-        assert done.returncode == 0, done.stderr
+    train(composed("train", arguments(tiny, tmp_path / "1", *options, "data.batch_size=4")))
     alone = _weights(tmp_path / "1")
-    for processes in (2, 4):
-        for key, value in _weights(tmp_path / str(processes)).items():
+    for processes, size in ((2, 2), (4, 1)):
+        run = tmp_path / str(processes)
+        train_on_ranks(processes, arguments(tiny, run, *options, f"data.batch_size={size}"))
+        for key, value in _weights(run).items():
             torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_goes_on_with_as_many_processes_only(one_and_two, tiny, tmp_path):
+def test_a_run_goes_on_with_as_many_processes_only(one_and_two, tiny, tmp_path, capsys):
     last = one_and_two / "two" / "checkpoints" / "last.ckpt"
-    done = command(tiny, tmp_path / "other", "model.encoder=gru", f"resume={last}")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: The run was trained by 2 processes")
+    given = arguments(tiny, tmp_path / "other", "model.encoder=gru", f"resume={last}")
+    said = run_command(main, *given, capsys=capsys, code=1).err
+    assert said.splitlines()[-1].startswith("error: The run was trained by 2 processes")
 
 
 def _weights(run: Path) -> dict[str, Tensor]:

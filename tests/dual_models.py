@@ -75,6 +75,37 @@ def siglip_folder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def siglip2_folder(folder: Path) -> Path:
+    """A SigLIP 2 of transformers, of pictures in their own proportions."""
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    torch.manual_seed(0)
+    vision = {key: value for key, value in VISION.items() if key != "image_size"}
+    config = Siglip2Config(text_config=TEXT, vision_config={**vision, "num_patches": 16})
+    Siglip2Model(config).save_pretrained(folder)
+    tokenizer("$A <eos>").save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
+    return folder
+
+
+def align_folder(folder: Path) -> Path:
+    """An ALIGN of transformers: an EfficientNet of two blocks, and a BERT."""
+    from transformers import AlignConfig, AlignModel, EfficientNetImageProcessor
+
+    torch.manual_seed(0)
+    two = {"kernel_sizes": [3, 3], "strides": [1, 2], "expand_ratios": [1, 1]}
+    channels = {"in_channels": [32, 8], "out_channels": [8, 16], "num_block_repeats": [1, 1]}
+    scale = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "depthwise_padding": []}
+    vision = {"image_size": SIDE, "hidden_dim": 16, **two, **channels, **scale}
+    text = {key: value for key, value in TEXT.items() if not key.endswith("token_id")}
+    config = AlignConfig(text_config=text, vision_config=vision, projection_dim=16)
+    AlignModel(config).save_pretrained(folder)
+    tokenizer("<bos> $A <eos>").save_pretrained(folder)
+    size = {"height": SIDE, "width": SIDE}
+    EfficientNetImageProcessor(size=size).save_pretrained(folder)
+    return folder
+
+
 def openclip_folder(folder: Path, seed: int = 0) -> Path:
     """An OpenCLIP, as its `local-dir:` reads it, with its own tokenizer of bytes."""
     import open_clip

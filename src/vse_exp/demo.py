@@ -8,14 +8,14 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Data, Device, ModelCommand, Texts
+from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand, Texts
 from vse_exp.runtime import Runtime
 from vse_exp.schema import Text
 
 
 class DemoKeys(ModelCommand):
     data: Data | None = None
-    checkpoint: Text
+    checkpoint: Checkpoints
     gallery: Texts | None
     split: Text
     pictures: Text | None

@@ -7,14 +7,14 @@ from typing import Annotated
 from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Device, ModelCommand, ShardOf
+from vse_exp.cli.keys import Checkpoints, Device, ModelCommand, ShardOf
 from vse_exp.runtime import Runtime
 from vse_exp.schema import Size, Text, form
 from vse_exp.sharding import Shard
 
 
 class Embed(ModelCommand):
-    checkpoint: Text
+    checkpoint: Checkpoints
     captions: Text | None
     features: Text | None
     pictures: Text | None
@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     config = plain(cfg)
     shard = Shard.of(cfg.shard)
     count = embed_files(
-        load_model(cfg.checkpoint, cfg.device, cfg.trust, cfg.runtime), config, shard
+        load_model(config["checkpoint"], cfg.device, cfg.trust, cfg.runtime), config, shard
     )
     if count is None:
         print(f"{cfg.output}: share {shard} is done; the last to end puts them together")

@@ -8,7 +8,7 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Collection, Device, ModelCommand, ShardOf, judged
+from vse_exp.cli.keys import Checkpoints, Collection, Device, ModelCommand, ShardOf, judged
 from vse_exp.errors import UserError
 from vse_exp.runtime import Runtime
 from vse_exp.schema import Keys, Size, Text
@@ -25,7 +25,7 @@ class Ann(Keys):
 
 
 class Index(Collection, ModelCommand):
-    checkpoint: Text | None
+    checkpoint: Checkpoints | None
     images: Text | None
     caption_image: Text | None
     output: Text

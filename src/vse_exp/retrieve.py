@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Collection, Device, ModelCommand, Texts
+from vse_exp.cli.keys import Checkpoints, Collection, Device, ModelCommand, Texts
 from vse_exp.cli.steps import verbatim
 from vse_exp.schema import Size, Text
 
 
 class Retrieve(Collection, ModelCommand):
-    checkpoint: Text
+    checkpoint: Checkpoints
     gallery: Texts | None
     query: Text | Annotated[list[Text], Field(min_length=1)]
     target: Literal["images", "captions"] | None
@@ -42,7 +42,7 @@ def main(cfg: DictConfig) -> None:
 
     config = plain(cfg)
     queries = read_queries(config["query"])
-    model = load_model(cfg.checkpoint, cfg.device, cfg.trust)
+    model = load_model(config["checkpoint"], cfg.device, cfg.trust)
     check_queries(config["query"], model, cfg.allow_feature_mismatch)
     gallery = find_gallery(config, model)
     kind = find_target(gallery, queries, cfg.target)

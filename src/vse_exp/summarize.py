@@ -13,15 +13,17 @@ from vse_exp.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("vse_exp.summarize", description=__doc__)
     parser.add_argument("runs", nargs="+",
-                        help="run folders, folders that hold them, files of --records")  # fmt: skip
+                        help="run folders, folders that hold them, files of --records, and of "
+                        "`evaluate output=FILE.json`")  # fmt: skip
     parser.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE",
                         help="only runs of that config value; may be repeated")  # fmt: skip
     parser.add_argument("--group", action="append", default=[], metavar="KEY",
                         help="keys to group by (default: all asked for, but the seed)")  # fmt: skip
     parser.add_argument("--columns", metavar="METRIC,METRIC,…", type=lambda text: text.split(","),
                         help="the figures shown (default: all of dev.rsum … seconds)")  # fmt: skip
-    parser.add_argument("--sort", default="dev.rsum", metavar="METRIC|KEY",
-                        help="dev.rsum, test.aR@1, seconds, …, or a config key")  # fmt: skip
+    parser.add_argument("--sort", metavar="METRIC|KEY",
+                        help="test.aR@1, seconds, …, or a config key (default: dev.rsum, else "
+                        "test.rsum)")  # fmt: skip
     parser.add_argument(
         "--csv", type=Path, help="write the table as CSV, with deviations in columns of their own"
     )

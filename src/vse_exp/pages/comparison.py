@@ -64,11 +64,12 @@ def open_side(
 ) -> Side | None:
     """The model, or vectors, that `which` names (see `open_judged`), on a split; None where that is
     ranks, a file or those of a run folder. For a `page` ranks are not enough: UserError."""
-    if not isinstance(which, Mapping):
-        path = Path(which if isinstance(which, str) else which[0])
+    if isinstance(which, str):
+        path = Path(which)
+        of_original = Path(f"{path}.pkl").is_file()  # whose model is a .npz with that beside it
         if path.is_dir() and page is not None:
             which = str(path / "checkpoints" / "best.ckpt")
-        elif path.is_dir() or path.suffix == ".npz":
+        elif path.is_dir() or (path.suffix == ".npz" and not of_original):
             if page is not None:
                 raise UserError(
                     f"page={page} shows what the models find: give checkpoints or run folders, not "

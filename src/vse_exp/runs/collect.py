@@ -1,4 +1,5 @@
-"""Runs as one pandas table, a row a run: from their folders, or from a CSV that outlives these."""
+"""Runs as one pandas table, a row a run: from their folders, from a CSV that outlives these, and
+from what `evaluate` wrote of any model."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from vse_exp.runs.reading import flatten, read_mapping
 
 
 def collect_runs(places: Sequence[str | Path]) -> pd.DataFrame:
-    """All runs in or below the given folders, in order of their paths, and those of CSV records.
+    """All runs in or below the given folders, in order of their paths, those of CSV records, and
+    the models of `evaluate output=FILE.json`.
 
     Columns have two levels: `("run", "path" | "status" | "reason" | "asked")`, where status is
     finished, failed, unfinished or broken and `asked` are the keys of the command line;
@@ -27,18 +29,21 @@ def collect_runs(places: Sequence[str | Path]) -> pd.DataFrame:
     """
     folders: dict[Path, None] = {}
     records: list[pd.DataFrame] = []
+    judged: list[dict[str, dict[str, Any]]] = []
     for place in map(Path, places):
-        if place.is_file():
+        if place.suffix == ".json" and place.is_file():
+            judged.append(_read_figures(place))
+        elif place.is_file():
             records.append(_read_records(place))
         elif place.is_dir():
             found = sorted(config.parent for config in place.rglob("config.yaml"))
             folders |= {one: None for one in found if (one / "overrides.json").is_file()}
         else:
             raise UserError(
-                f"No folder or file {place}: give run folders, folders that hold them, or files of "
-                "summarize --records."
+                f"No folder or file {place}: give run folders, folders that hold them, files of "
+                "summarize --records, or of evaluate output=FILE.json."
             )
-    runs = _table([_read_folder(RunFolder(path)) for path in folders])
+    runs = _table([*(_read_folder(RunFolder(path)) for path in folders), *judged])
     for new in records:
         fresh = new.loc[~_known(new, runs), :]
         runs = pd.concat([runs, fresh], ignore_index=True)
@@ -147,6 +152,25 @@ def _read_folder(folder: RunFolder) -> dict[str, dict[str, Any]]:
     figures = {k: v for k, v in flatten(results).items() if isinstance(v, int | float)}
     run = {"path": folder.path, "status": status, "reason": reason, "asked": _recipe(asked)}
     return {"run": run, "key": keys, "figure": figures}
+
+
+def _read_figures(path: Path) -> dict[str, dict[str, Any]]:
+    """The same of a model that `evaluate` judged on a split."""
+    found = read_mapping(path)
+    try:
+        checkpoint, data, split, protocol = (
+            str(found[key]) for key in ("checkpoint", "data", "split", "protocol")
+        )
+    except KeyError as error:
+        raise UserError(
+            f"{path} does not say {error}: write it with evaluate … output=FILE.json."
+        ) from error
+    protocol = protocol.removeprefix(f"{data} {split}, ")
+    keys = {"checkpoint": checkpoint, "data.name": data, "protocol": protocol}
+    numbers = {f"{split}.{k}": v for k, v in found.items() if isinstance(v, int | float)}
+    asked = ("checkpoint", "protocol")
+    run = {"path": path, "status": "finished", "reason": "", "asked": asked}
+    return {"run": run, "key": keys, "figure": numbers}
 
 
 def _known(records: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:

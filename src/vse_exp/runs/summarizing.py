@@ -17,7 +17,7 @@ def summarize(
     filter: Sequence[str] = (),
     group: Sequence[str] = (),
     columns: Sequence[str] | None = None,
-    sort: str = "dev.rsum",
+    sort: str | None = None,
     csv: Path | None = None,
     records: Path | None = None,
     markdown: Path | None = None,
@@ -30,8 +30,10 @@ def summarize(
     """
     found = collect.select(collect.collect_runs(runs), filter)
     keys = summary.group_keys(found, group)
-    groups = summary.group_runs(found, keys, sort)
-    metrics = columns or summary.METRICS
+    there = [metric for metric in summary.METRICS if len(collect.figures(found, metric))]
+    known = there or summary.METRICS
+    metrics = columns or known
+    groups = summary.group_runs(found, keys, sort or known[0])
     summary.check_metrics(found, metrics)
     table = summary.group_table(groups, keys, metrics)
     console = Console()

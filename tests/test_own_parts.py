@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -22,7 +23,7 @@ def run(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "cache"))
 
     def call(verb: str, *arguments: str) -> tuple[int, str]:
-        words = [*arguments, *data(verb, tiny)]
+        words = [*data(verb, tiny), *arguments]
         monkeypatch.setattr(sys, "argv", [f"vse_exp.{verb}", *words])
         status = 0
         try:
@@ -44,7 +45,17 @@ def data(verb: str, tiny: Path) -> list[str]:
     return keys
 
 
-def test_from_training_to_a_gallery(run, tmp_path: Path) -> None:
+def in_one_file(folder: Path, path: Path) -> None:
+    """The data set `tiny` as the example's layout reads it."""
+    splits = {}
+    for split in ("train", "dev", "test"):
+        captions = (folder / f"tiny_{split}_caps.txt").read_text().splitlines()
+        rows = np.load(folder / f"tiny_{split}_ims.npy").tolist()
+        splits[split] = [[captions[3 * i : 3 * i + 3], row] for i, row in enumerate(rows)]
+    path.write_text(json.dumps(splits))
+
+
+def test_from_training_to_a_gallery(run, tmp_path: Path, tiny: Path) -> None:
     training = ["experiment=own", "paths.run_dir=run", "valid_freq=2"]
     assert run("train", *training, "max_epochs=1")[0] == 0
     folder = tmp_path / "own" / "run"
@@ -61,6 +72,14 @@ def test_from_training_to_a_gallery(run, tmp_path: Path) -> None:
     assert run("evaluate", *trusted, "split=test", "output=test.json")[0] == 0
     evaluated = json.loads((tmp_path / "own" / "test.json").read_text())
     assert evaluated["rsum"] == pytest.approx(trained["test"]["rsum"])
+    in_one_file(tiny / "tiny", tmp_path / "own" / "mine.json")
+    own = ["--config-dir", "conf", "data=one_file", "data.layout.path=mine.json", "split=test"]
+    metric = "metrics=[{_target_: own_parts.beyond.Beyond, k: 5}]"
+    status, said = run("evaluate", *trusted, *own, metric, "output=mine.json.json")
+    assert status == 0, said
+    again = json.loads((tmp_path / "own" / "mine.json.json").read_text())
+    assert again["rsum"] == pytest.approx(evaluated["rsum"])
+    assert again["sbeyond@5"] == pytest.approx(100 - again["sR@5"])
     assert run("index", *trusted, "split=test", "output=gallery")[0] == 0
     status, said = run("retrieve", *trusted, "gallery=gallery", "query=a dog runs", "k=2")
     assert status == 0, said

@@ -95,6 +95,7 @@ def test_a_study_without_hope_ends(tiny, tmp_path, monkeypatch, capfd):
         (["storage=sqlite:////nowhere/s.db"], "storage=sqlite:////nowhere/s.db: "),
         (["storage=nonsense"], "storage=nonsense: "),
         (["+space.loss.margin={from: 1}"], "space.loss"),
+        (["+space.loss.margin={low: 0.1, high: 1, log: no}"], "space.loss"),
     ],
 )
 def test_mistakes_are_told_before_any_trial(tmp_path, monkeypatch, capfd, arguments, message):

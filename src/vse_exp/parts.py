@@ -13,7 +13,8 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ValidationInfo
 
 from vse_exp.errors import UserError
-from vse_exp.schema import checked, joined, of_signature, parameters_of, told_in_full
+from vse_exp.moved import joined
+from vse_exp.schema import checked, of_signature, parameters_of, told_in_full
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,9 @@ def check(node: Any, where: str, trust: Sequence[str] | None = None) -> dict[str
         special[TARGET] = _name(found)
     given = {str(key): value for key, value in node.items() if key not in special}
     untyped = frozenset(key for key, value in given.items() if _has_parts(value))
-    partly = bool(node.get(PARTIAL) or node.get(ARGUMENTS))
+    if not isinstance(waiting := node.get(PARTIAL, False), bool):
+        raise UserError(f"{joined(where, PARTIAL)}={waiting} must be true or false.")
+    partly = bool(waiting or node.get(ARGUMENTS))
     try:
         schema = of_signature(found, untyped, partly, only_keywords=_is_ours(found))
     except (TypeError, ValueError):  # compiled code without a signature

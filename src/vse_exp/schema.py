@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import UnionType
@@ -15,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from vse_exp.errors import UserError
-from vse_exp.moved import MOVED, USUAL
+from vse_exp.moved import joined, unknown_key
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A share of something that training drops."""
@@ -156,48 +155,6 @@ def schema_in(annotation: Any) -> type[Keys] | None:
     return next(filter(None, map(schema_in, get_args(annotation))), None)
 
 
-def unknown_key(
-    key: str, known: Iterable[str], where: str = "", values: Mapping[str, Any] | None = None
-) -> UserError:
-    """That there is no such key, with its new name if it has moved, else the one that is meant:
-    as it is usually called, of that name elsewhere in `values`, or the nearest."""
-    names = [name for name in known if not name.startswith("_")]
-    told = joined(where, key)
-    if told in MOVED:
-        place = MOVED[told] or "not said any more, but read from the data"
-        return UserError(f"{told} has moved: it is {place} now.")
-    meant = USUAL.get(key, key)
-    close = difflib.get_close_matches(meant, names, n=1)
-    elsewhere = [] if where else _keys_named(meant, values or {})
-    if meant in names:
-        hint = f"did you mean {joined(where, meant)}?"
-    elif elsewhere:
-        hint = f"did you mean {listed(elsewhere, 'or')}?"
-    elif not where and meant != key and meant.partition(".")[0] in names:
-        hint = f"did you mean {meant}?"
-    elif close:
-        hint = f"did you mean {joined(where, close[0])}?"
-    else:
-        hint = f"there are {listed(names)}." if names else f"{where} has no keys."
-        hint = hint if where else "--help tells those that there are."
-    return UserError(f"Unknown key {told}: {hint}")
-
-
-def _keys_named(name: str, values: Mapping[str, Any], where: str = "") -> list[str]:
-    """The full names of the keys inside `values` that end in `name`."""
-    found = [joined(where, name)] if where and name in values else []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found += _keys_named(name, value, joined(where, str(key)))
-    return found
-
-
-def listed(names: Iterable[str], word: str = "and") -> str:
-    """`a, b and c`."""
-    *before, last = names
-    return f"{', '.join(before)} {word} {last}" if before else last
-
-
 def parameters_of(make: Callable[..., Any]) -> list[inspect.Parameter]:
     """What a function or class takes. Of a class by its `__init__`, own or inherited: Python before
     3.11.4 looked at an inherited `__new__` first."""
@@ -267,8 +224,3 @@ def _wanted(message: str) -> str:
         if message.lower().startswith(theirs):
             return ours + message[len(theirs) :] * theirs.endswith(" to")
     return message
-
-
-def joined(*names: str) -> str:
-    """Names with a dot between them, without the empty ones."""
-    return ".".join(name for name in names if name)

@@ -140,7 +140,7 @@ def test_processes_and_workers_have_pools_of_their_own_and_as_many_updates(tmp_p
     module = datamodule(tmp_path, "tar")
     pools = module.pools
     assert pools is not None
-    from vse_exp.data.loading import Dealer
+    from vse_exp.data.dealing import Dealer
     from vse_exp.data.streaming import stream_loader
 
     images = []

@@ -16,9 +16,10 @@ from torch.nn.functional import normalize
 
 from conftest import contents
 from vse_exp.errors import UserError
+from vse_exp.images.computing import Settings
 from vse_exp.images.decoding import open_picture
 from vse_exp.images.encoding import picture_features
-from vse_exp.images.extraction import Settings, extract_features, extract_share
+from vse_exp.images.extraction import extract_features, extract_share
 from vse_exp.images.features import check_rows, open_features
 from vse_exp.images.sources import open_pictures
 from vse_exp.sharding import Shard
@@ -173,7 +174,8 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from conftest_images import tiny_backbone
-from vse_exp.images.extraction import Settings, extract_features, extract_share
+from vse_exp.images.computing import Settings
+from vse_exp.images.extraction import extract_features, extract_share
 from vse_exp.images.sources import open_pictures
 from vse_exp.sharding import Shard
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from vse_exp.errors import UserError
+from vse_exp.images.computing import Settings
 from vse_exp.images.encoding import backbone_of
-from vse_exp.images.extraction import Settings, extract_features
+from vse_exp.images.extraction import extract_features
 from vse_exp.images.provenance import check_compatible, read_provenance
 from vse_exp.images.sources import open_pictures
 from vse_exp.split_files import SplitFiles

@@ -12,8 +12,9 @@ import torch
 
 from vse_exp.errors import UserError
 from vse_exp.images.backbones import build_backbone
+from vse_exp.images.computing import Settings
 from vse_exp.images.decoding import open_picture
-from vse_exp.images.extraction import Settings, extract_features
+from vse_exp.images.extraction import extract_features
 from vse_exp.images.sources import open_pictures
 from vse_exp.runtime import find_place
 

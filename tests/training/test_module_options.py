@@ -148,7 +148,7 @@ def test_what_cannot_be_mixed(tiny, tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(RetrievalModule, "global_step", 0)
     module = module_of("gru", fusemix=1.0)
-    with pytest.raises(UserError, match="GRU reads words in their order"):
+    with pytest.raises(UserError, match="GRU begins with none"):
         module.training_step(batch_of(module.model.vocabulary), 0)
     with pytest.raises(UserError, match="leave out chunk_size"):
         module_of(fusemix=1.0, chunk_size=4)

@@ -8,7 +8,7 @@ import functools
 import gc
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
@@ -78,7 +78,9 @@ def verb(
                 if "--version" in given:
                     print(f"vse_exp {version('vse_exp')}")
                 else:
-                    _run(name, schema, job, [read(one) for one in _keyed(given, positions)])
+                    _run(
+                        name, schema, job, given, lambda typed: map(read, _keyed(typed, positions))
+                    )
 
         main.__dict__["schema"] = schema  # for who wants to know the keys of a verb
         return main
@@ -99,10 +101,18 @@ def _run_task(task: Task, config: DictConfig, timed: bool) -> object:
     return found
 
 
-def _run(name: str, schema: type[Keys], job: Task, arguments: list[str]) -> None:
+def _run(
+    name: str,
+    schema: type[Keys],
+    job: Task,
+    arguments: list[str],
+    read: Callable[[list[str]], Iterable[str]],
+) -> None:
+    """`read` is told what the arguments hold beside options."""
     parser = hydra_cli.get_args_parser()
     parser.error = _refuse
     args = parser.parse_intermixed_args(arguments)
+    args.overrides = list(read(args.overrides))
     _check_options(args)
     asked = Asked(args.config_name or name, schema, tuple(args.overrides), args.config_dir)
     hydra_version.setbase("1.3")
@@ -122,7 +132,7 @@ def _keyed(arguments: Sequence[str], positions: Sequence[str]) -> list[str]:
     keys = iter(positions)
     given: list[str] = []
     for one in arguments:
-        key = None if one.startswith("-") or "=" in one else next(keys, None)
+        key = None if "=" in one else next(keys, None)
         given.append(one if key is None else f"{key}='{one}'")
     return given
 

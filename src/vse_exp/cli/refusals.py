@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from vse_exp.cli.composing import Asked, checked_config
 from vse_exp.errors import UserError
-from vse_exp.schema import Keys, listed, unknown_key
+from vse_exp.moved import listed, unknown_key
+from vse_exp.schema import Keys
 
 _NO_KEY = re.compile(r"Could not override '([^']+)'")
 _THERE = re.compile(r"Could not append to config. An item is already at '([^']*)'")

@@ -10,10 +10,10 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from vse_exp.data.dealing import Dealer
 from vse_exp.data.layout import Pools
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import (
-    Dealer,
     ResumableLoader,
     caption_loader,
     image_loader,

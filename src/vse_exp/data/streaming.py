@@ -12,9 +12,10 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from vse_exp.data.dealing import Dealer
 from vse_exp.data.layout import Pools
 from vse_exp.data.layouts import Split
-from vse_exp.data.loading import Dealer, PairBatch, loader_options
+from vse_exp.data.loading import PairBatch, loader_options
 from vse_exp.errors import UserError
 from vse_exp.text.vocabulary import TokenizedCaptions
 
@@ -100,10 +101,8 @@ class StreamLoader:
             self.stride, own = 1, range(1)
         else:
             each = max(1, self.num_workers)
-            self.stride, own = (
-                each * self.world_size,
-                range(self.rank * each, (self.rank + 1) * each),
-            )
+            self.stride = each * self.world_size
+            own = range(self.rank * each, (self.rank + 1) * each)
         self.positions: dict[int, Position] = {stream: (stream, 0) for stream in own}
 
     def __len__(self) -> int:

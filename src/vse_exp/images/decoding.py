@@ -78,7 +78,9 @@ def check_size(size: int, max_bytes: int = MAX_BYTES) -> None:
         raise UnreadableImage(f"file of {size} bytes, more than the {max_bytes} allowed")
 
 
-def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_image(
+    content: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
+) -> Image.Image:
     """Decode an image file's content to RGB, turned upright as its EXIF data say.
 
     The first frame of an animation; transparency over white; 16-bit values scaled to 8 bits.
@@ -89,7 +91,7 @@ def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns of large pictures and odd metadata; sizes are checked here
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=_formats())
+            image = Image.open(io.BytesIO(content), formats=_known(formats))
             pixels = image.width * image.height
             if pixels > max_pixels:
                 raise UnreadableImage(
@@ -113,7 +115,7 @@ def is_readable(content: bytes) -> bool:
         check_size(len(content))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            Image.open(io.BytesIO(content), formats=_formats())
+            Image.open(io.BytesIO(content), formats=_known(FORMATS))
     except Exception:  # decoders raise whatever they like
         return False
     return True
@@ -131,9 +133,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 @functools.cache
-def _formats() -> list[str]:
+def _known(formats: tuple[str, ...]) -> list[str]:
     Image.init()  # loads what this Pillow can read
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in formats if name in Image.OPEN]
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 import os
 import shutil
 import time
@@ -15,35 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
-from torch.utils.data import DataLoader, Dataset
 
 import vse_exp
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, write_json, write_rows, write_text
 from vse_exp.images.backbones import Backbone
-from vse_exp.images.decoding import MAX_PIXELS, UnreadableImage, decode_image
-from vse_exp.images.journal import Journal, Skipped, different_keys
+from vse_exp.images.computing import Settings, fill, row_shape
+from vse_exp.images.journal import Journal, different_keys
 from vse_exp.images.preprocessing import Preprocessing
 from vse_exp.images.provenance import VERSION, read_provenance
 from vse_exp.images.sources import Pictures, Selection
 from vse_exp.sharding import Shard, joined_rows
 from vse_exp.split_files import SplitFiles
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How features are stored and made; see `conf/extract.yaml`."""
-
-    dtype: str = "float16"
-    unit_norm: bool = True
-    average_views: bool = True
-    batch_size: int = 64
-    num_workers: int = 0
-    max_pixels: int = MAX_PIXELS
-    overwrite: bool = False
-    restart: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,27 +57,18 @@ def extract_features(
     what is done so far is kept then. Raises UserError where files of another job stand in the way.
     """
     files = _plain_file(output)
-    if settings.dtype not in ("float16", "float32"):
-        raise UserError(f"Unknown dtype={settings.dtype}: choose float16 or float32.")
     job = _job(pictures, backbone, settings)
     finished = _finished(files, job, settings)
     if finished is not None:
         return finished
     if settings.restart:
         shutil.rmtree(files.unfinished, ignore_errors=True)
-    row_shape = _row_shape(backbone, settings)
-    journal = Journal(
-        files.unfinished,
-        job,
-        len(pictures.names),
-        row_shape,
-        np.dtype(settings.dtype),
-        settings.batch_size,
-    )
+    shape, dtype = row_shape(backbone, settings), np.dtype(settings.dtype)
+    journal = Journal(files.unfinished, job, len(pictures.names), shape, dtype, settings.batch_size)
     whole = False
     try:
         started, before = time.monotonic(), journal.n_done
-        _fill(journal, pictures, backbone, settings, progress, device)
+        fill(journal, pictures, backbone, settings, progress, device)
         seconds = time.monotonic() - started
         skipped = [(pictures.names[index], reason) for index, reason in journal.skipped]
         if len(skipped) == len(pictures.names):
@@ -104,9 +77,7 @@ def extract_features(
                 f"({skipped[0][0]}: {skipped[0][1]}): correct images=…."
             )
         accept(skipped)
-        files.features.unlink(missing_ok=True)  # never beside the record of another job
-        record = {**_told(backbone), **job}
-        _write_beside(files, pictures, skipped, record, row_shape)
+        _write_beside(files, pictures, skipped, _told(backbone) | job, shape)
         n_images = journal.finish(files.features)  # last: where it is, all is
         whole = True
         return Extraction(files, n_images, skipped, journal.n_done - before, seconds)
@@ -136,8 +107,9 @@ def extract_share(
     share = shard.share(-(-len(names) // size))
     own = names[share.start * size : share.stop * size]
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{shard.number}_ims.npy"
-    row_shape, dtype = _row_shape(backbone, settings), np.dtype(settings.dtype)
+    parts = [f"{number}_ims.npy" for number in range(shard.count)]
+    part = folder / parts[shard.number]
+    shape, dtype = row_shape(backbone, settings), np.dtype(settings.dtype)
     if own:
         again = replace(settings, overwrite=False)  # what is done of this job is kept
         made = extract_features(
@@ -145,19 +117,16 @@ def extract_share(
         )
     else:
         made = Extraction(SplitFiles.of_features(part), 0, [], 0, 0.0)
-        write_rows(part, (0, *row_shape), dtype, [])
-    names_of_parts = [f"{number}_ims.npy" for number in range(shard.count)]
-    with shard.last(folder, names_of_parts) as whole:
+        write_rows(part, (0, *shape), dtype, [])
+    with shard.last(folder, parts) as whole:
         if not whole:
             return None
-        parts = [folder / name for name in names_of_parts]
-        skipped = [one for path in parts for one in _skipped(SplitFiles.of_features(path))]
+        paths = [folder / name for name in parts]
+        skipped = [one for path in paths for one in _skipped(SplitFiles.of_features(path))]
         accept(skipped)
-        files.features.unlink(missing_ok=True)
-        record = {**_told(backbone), **job}
-        _write_beside(files, pictures, skipped, record, row_shape)
+        _write_beside(files, pictures, skipped, _told(backbone) | job, shape)
         count = len(names) - len(skipped)
-        write_rows(files.features, (count, *row_shape), dtype, joined_rows(parts))
+        write_rows(files.features, (count, *shape), dtype, joined_rows(paths))
     return Extraction(files, count, skipped, made.made, made.seconds)
 
 
@@ -173,95 +142,10 @@ def _plain_file(output: str | os.PathLike[str]) -> SplitFiles:
     return files
 
 
-def _row_shape(backbone: Backbone, settings: Settings) -> tuple[int, ...]:
-    views = backbone.preprocessing.n_views
-    if views == 1 or settings.average_views:
-        return backbone.row_shape
-    return (views * math.prod(backbone.row_shape[:-1]), backbone.dim)
-
-
-class _Blocks(Dataset):
-    """Consecutive pictures, decoded and cut: (block, indices, views uint8, skipped)."""
-
-    def __init__(
-        self, pictures: Pictures, preprocessing: Preprocessing, block: int, max_pixels: int
-    ) -> None:
-        self.pictures = pictures
-        self.preprocessing = preprocessing
-        self.block = block
-        self.max_pixels = max_pixels
-
-    def __getitem__(self, block: int) -> tuple[int, np.ndarray, Tensor | None, Skipped]:
-        indices, views, skipped = [], [], []
-        end = min((block + 1) * self.block, len(self.pictures.names))
-        for index in range(block * self.block, end):
-            try:
-                image = decode_image(self.pictures.read(index), self.max_pixels)
-                views.append(self.preprocessing.views_of(image))
-                indices.append(index)
-            except UnreadableImage as error:
-                skipped.append((index, str(error)))
-        stacked = torch.stack(views) if views else None
-        return block, np.array(indices, dtype=np.int64), stacked, skipped
-
-
-def _fill(
-    journal: Journal,
-    pictures: Pictures,
-    backbone: Backbone,
-    settings: Settings,
-    progress: Callable[[int, int], None],
-    device: torch.device | str,
-) -> None:
-    total = len(pictures.names)
-    progress(journal.n_done, total)
-    if not journal.open_blocks:
-        return
-    backbone.module.to(device)
-    blocks = _Blocks(pictures, backbone.preprocessing, settings.batch_size, settings.max_pixels)
-    loader = DataLoader(
-        blocks,
-        batch_size=None,
-        sampler=journal.open_blocks,
-        num_workers=settings.num_workers,
-        pin_memory=torch.device(device).type == "cuda",
-    )
-    for block, indices, views, skipped in loader:
-        start = block * settings.batch_size
-        count = min(settings.batch_size, total - start)
-        rows = np.zeros((count, *journal.rows.shape[1:]), journal.rows.dtype)
-        if views is not None:
-            features = backbone.features(views)
-            if settings.average_views or features.shape[1] == 1:
-                features = features.mean(1)
-            else:
-                features = features.flatten(1, -2)
-            good = _usable(features)
-            rows[indices[good] - start] = _stored(features[torch.from_numpy(good)], settings)
-            skipped += [(int(index), "zero or not finite features") for index in indices[~good]]
-        journal.add(block, rows, sorted(skipped))
-        progress(journal.n_done, total)
-
-
-def _usable(features: Tensor) -> np.ndarray:
-    """Which pictures have finite vectors that are not all zero."""
-    flat = features.flatten(1)
-    return (flat.isfinite().all(1) & (flat != 0).any(1)).cpu().numpy()
-
-
-def _stored(features: Tensor, settings: Settings) -> np.ndarray:
-    features = features.cpu()
-    if settings.unit_norm:
-        features = normalize(features, dim=-1)
-    with np.errstate(over="ignore"):  # told below
-        rows = features.numpy().astype(settings.dtype)
-    if not np.isfinite(rows).all():
-        raise UserError("Feature values are too large for dtype=float16: give dtype=float32.")
-    return rows
-
-
 def _job(pictures: Pictures, backbone: Backbone, settings: Settings) -> dict[str, Any]:
     """What decides the bytes of the result."""
+    if settings.dtype not in ("float16", "float32"):
+        raise UserError(f"Unknown dtype={settings.dtype}: choose float16 or float32.")
     return {
         "backbone": backbone.name,
         "weights_sha256": backbone.weights_sha256,
@@ -320,6 +204,8 @@ def _write_beside(
     record: dict[str, Any],
     row_shape: tuple[int, ...],
 ) -> None:
+    """All but the rows, which come last."""
+    files.features.unlink(missing_ok=True)  # never beside the record of another job
     left_out = dict(skipped)
     names = [name for name in pictures.names if name not in left_out]
     if files.prepared:  # the list beside the captions has these names now

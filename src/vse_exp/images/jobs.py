@@ -12,8 +12,9 @@ import torch
 from vse_exp.errors import UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
+from vse_exp.images.computing import Settings
 from vse_exp.images.encoding import backbone_of
-from vse_exp.images.extraction import Extraction, Settings, extract_features, extract_share
+from vse_exp.images.extraction import Extraction, extract_features, extract_share
 from vse_exp.images.sources import open_pictures
 from vse_exp.progress import progress
 from vse_exp.runtime import Runtime, find_place

@@ -133,8 +133,7 @@ def check_name(name: str, where: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raw = os.fsencode(name)
-        raise UserError(f"{where}: the picture {raw!r} has no UTF-8 name: rename it.") from error
+        raise UserError(f"{where}: the picture {name!r} has no UTF-8 name: rename it.") from error
 
 
 def select(source: Pictures, names: Sequence[str]) -> Selection:

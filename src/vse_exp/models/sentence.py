@@ -8,28 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vse_exp.errors import UserError
-from vse_exp.models.fusemix import FuseMix
-from vse_exp.parts import Part
-from vse_exp.similarity import Logit
+from vse_exp.models.encoder import Encoder
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 
-class SentenceEncoder(nn.Module, Part):
+class SentenceEncoder(Encoder):
     """Ids (B, T) int64, and lengths (B,) or None where all are T long, to vectors (B, dim).
 
     An encoder of one's own needs `__init__(self, vocab_size, dim, *, keys…)` and `forward`; the
     other methods say what some encoders can do beside that.
     """
-
-    logit: Logit | None = None
-    """What the training that it comes from made of similarities; known from its start on."""
-
-    @property
-    def tower_of(self) -> tuple[dict[str, Any], nn.Module] | None:
-        """Of a tower of another library's model: that model's architecture, and its module of one
-        side."""
-        return None
 
     def __init__(self, vocab_size: int, dim: int) -> None:
         super().__init__()
@@ -48,11 +36,6 @@ class SentenceEncoder(nn.Module, Part):
         """What it reads captions in: `words()`, of the training captions, or what it brings."""
         return words()
 
-    @classmethod
-    def own_dim(cls, keys: Mapping[str, Any]) -> int | None:
-        """The size of the common space where a pre-trained encoder fixes it."""
-        return None
-
     def start(self, captions: TokenizedCaptions, words: Vocabulary, cache: Path) -> None:
         """Told once before a training: given weights go in, and means of the training captions.
 
@@ -65,23 +48,6 @@ class SentenceEncoder(nn.Module, Part):
     def frozen_vectors(self, captions: TokenizedCaptions) -> Tensor | None:
         """What a frozen text model inside gives for these captions, (n, d); None without one."""
         return None
-
-    def set_epoch(self, epoch: int) -> None:
-        """Told before the updates of an epoch, which may begin in its middle."""
-
-    def mix(self, mixing: FuseMix) -> None:
-        """Told before a batch of a training with `fusemix`; UserError without fixed vectors."""
-        raise UserError(
-            f"fusemix mixes fixed vectors, and {type(self).__name__} "
-            "reads words in their order: leave it out."
-        )
-
-    def merge(self) -> dict[str, Any]:
-        """Make adapters part of the weights that they stand beside; the keys that this changes."""
-        return {}
-
-    def compile_parts(self) -> None:
-        """Hand to torch.compile what it helps; names in checkpoints stay."""
 
     def sparse_tables(self) -> list[nn.Embedding]:
         """Embedding tables whose gradient can be one of the rows seen (`sparse`)."""

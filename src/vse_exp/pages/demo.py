@@ -22,12 +22,7 @@ from vse_exp.retrieval.gallery import Gallery, Hits, Kind, open_gallery
 from vse_exp.retrieval.pictures import Thumbnails, gallery_thumbnails
 from vse_exp.retrieval.reasons import pair_score, region_effects, word_effects
 
-SIGNATURES = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "GIF": (b"GIF87a", b"GIF89a"),
-}
-"""How files of each type begin; WebP has a length in between."""
+UPLOADED = ("JPEG", "PNG", "GIF", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -166,12 +161,12 @@ class Demo:
             yield _Clock()
 
     def _decoded(self, content: bytes) -> Image.Image:
-        if picture_type(content) is None:
-            raise UserError("This is no JPEG, PNG, GIF or WebP picture: choose another file.")
         try:
-            return decode_image(content, self.limits.upload_pixels)
+            return decode_image(content, self.limits.upload_pixels, UPLOADED)
         except UnreadableImage as error:
-            raise UserError(f"Cannot read the picture: {error}.") from error
+            raise UserError(
+                f"Cannot read the picture ({error}): choose another JPEG, PNG, GIF or WebP."
+            ) from error
 
     @staticmethod
     def _stored(gallery: Gallery, row: int) -> np.ndarray:
@@ -255,10 +250,3 @@ def _named(paths: Sequence[str]) -> dict[str, str]:
         name if names.count(name) == 1 else path: path
         for name, path in zip(names, paths, strict=True)
     }
-
-
-def picture_type(content: bytes) -> str | None:
-    """JPEG, PNG, GIF or WebP by how a file begins, whatever it is called; None for all else."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WebP"
-    return next((name for name, starts in SIGNATURES.items() if content.startswith(starts)), None)

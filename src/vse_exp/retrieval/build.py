@@ -106,7 +106,7 @@ def build_gallery(
         return embed(None)
     with new_folder(output, overwrite, mark=ABOUT) as folder:
         _write(embed(folder), folder)
-    return open_gallery(output)
+    return open_gallery(output, model)
 
 
 def build_share(

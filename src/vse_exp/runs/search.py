@@ -33,6 +33,7 @@ HEARTBEAT_SECONDS = 20
 HOPELESS = 3
 """A study ends after so many failures where no trial has come to its end."""
 DIGITS = 4
+_NUMBERS = {"low": int | float, "high": int | float, "step": int | float, "log": bool}
 
 
 @contextmanager
@@ -102,7 +103,9 @@ class Space:
         for key, spec in self.drawn.items():
             if key in asked:
                 raise UserError(f"{key} is in the space and in train: take it out of one.")
-            numbers = {"low", "high"} <= set(spec) <= {"low", "high", "log", "step"}
+            numbers = {"low", "high"} <= set(spec) <= set(_NUMBERS) and all(
+                isinstance(value, _NUMBERS[name]) for name, value in spec.items()
+            )
             if set(spec) != {"choices"} and not numbers:
                 raise UserError(
                     f"space.{key}: write {{choices: […]}} or {{low: …, high: …[, log: true]}}."

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from vse_exp.compat.loading import load_model
 from vse_exp.data.datamodule import RetrievalDataModule
-from vse_exp.data.loading import Dealer
+from vse_exp.data.dealing import Dealer
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.evaluator import load_split_for

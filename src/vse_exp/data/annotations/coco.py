@@ -58,8 +58,8 @@ def read_karpathy(path: Path, content: dict[str, Any], restval: str = "train") -
     records: list[Record] = []
     malformed: list[str] = []
     bare = 0
-    official = content.get("dataset") == "coco"  # other sets' sentences have running numbers
     try:
+        official = content.get("dataset") == "coco"  # other sets' sentences have running numbers
         for image in content["images"]:
             split = image["split"]
             if split == "restval":

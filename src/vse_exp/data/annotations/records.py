@@ -94,12 +94,12 @@ class Annotations:
 
 
 def clean(text: str) -> str:
-    """One line of composed Unicode (NFC): runs of white space and control characters, line ends
-    too, become a blank."""
+    """One line of composed Unicode (NFC): runs of white space and control characters, line ends and
+    halves of surrogate pairs too, become a blank."""
     if text.isascii() and text.isprintable():  # most are, and there are millions
         return " ".join(text.split())
     text = unicodedata.normalize("NFC", text)
-    marks = (" " if unicodedata.category(mark) == "Cc" else mark for mark in text)
+    marks = (" " if unicodedata.category(mark) in ("Cc", "Cs") else mark for mark in text)
     return " ".join("".join(marks).split())
 
 

@@ -267,9 +267,13 @@ def test_places(tmp_path):
 
 
 def test_mistakes_are_told(tmp_path):
-    (tmp_path / "a.tar").write_bytes(b"nothing of a tar" * 100)
-    with pytest.raises(UserError, match="no complete tar"):
-        find_blocks([str(tmp_path / "a.tar")], 4, tmp_path)
+    huge = bytearray(tarfile.TarInfo("a.png").tobuf(tarfile.GNU_FORMAT))
+    huge[124:136] = b"\x80\0\0" + b"\x7f" * 9  # bytes that it says it has
+    huge[148:155] = b"%06o\0" % (sum(huge) - sum(huge[148:156]) + 8 * 32)
+    for content in (b"nothing of a tar" * 100, bytes(huge) + bytes(1024)):
+        (tmp_path / "a.tar").write_bytes(content)
+        with pytest.raises(UserError, match="no complete tar"):
+            find_blocks([str(tmp_path / "a.tar")], 4, tmp_path)
     with pytest.raises(UserError, match="Cannot read the shard"):
         find_blocks([str(tmp_path / "b.tar")], 4, tmp_path)
     write_shards(tmp_path / "x", "tar", random_captions(20), random_features(10))

@@ -27,6 +27,7 @@ def test_cleaning():
     assert clean("  A\u00a0dog\r\n runs\u2028fast\t ") == "A dog runs fast"
     assert clean("e\u0301te\u0301") == "\u00e9t\u00e9"  # composed
     assert clean(" \n\u3000") == ""
+    assert clean("a \ud800 dog") == "a dog"  # half of a surrogate pair, as JSON may have it
 
 
 @settings(deadline=None, max_examples=100)

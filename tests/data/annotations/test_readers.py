@@ -207,6 +207,7 @@ def test_columns_by_name(tmp_path):
     ("name", "content", "options", "message"),
     [
         ("x.json", {"info": 1}, {}, "JSON of no known kind"),
+        ("x.json", [1], {"format": "karpathy"}, "JSON of no known kind"),
         ("x.json", "{", {}, "line 1 is broken JSON"),
         ("x.json", {"images": [{"id": 1}], "annotations": []}, {}, "lacks 'file_name'"),
         ("x.json", {"images": [{"sentences": []}]}, {}, "lacks 'split'"),

@@ -11,16 +11,13 @@ from vse_exp.errors import UserError
 RESTVAL = ("train", "keep", "drop")
 
 
-def is_coco(content: Any) -> bool:
-    return isinstance(content, dict) and "images" in content and "annotations" in content
+def is_coco(content: dict[str, Any]) -> bool:
+    return "images" in content and "annotations" in content
 
 
-def is_karpathy(content: Any) -> bool:
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("images"), list)
-        and any("sentences" in image for image in content["images"][:1])
-    )
+def is_karpathy(content: dict[str, Any]) -> bool:
+    images = content.get("images")
+    return isinstance(images, list) and any("sentences" in image for image in images[:1])
 
 
 def read_coco(path: Path, content: dict[str, Any]) -> Reading:
@@ -58,8 +55,8 @@ def read_karpathy(path: Path, content: dict[str, Any], restval: str = "train") -
     records: list[Record] = []
     malformed: list[str] = []
     bare = 0
+    official = content.get("dataset") == "coco"  # other sets' sentences have running numbers
     try:
-        official = content.get("dataset") == "coco"  # other sets' sentences have running numbers
         for image in content["images"]:
             split = image["split"]
             if split == "restval":

@@ -53,11 +53,12 @@ def read_annotations(
         return read_table(path, columns)
     if path.suffix.lower() == ".json":
         content = read_json(path)
-        if format == "karpathy" or (format == "auto" and is_karpathy(content)):
-            return read_karpathy(path, content, restval)
-        if format == "coco" or (format == "auto" and is_coco(content)):
-            return read_coco(path, content)
-        if isinstance(content, list):
+        if isinstance(content, dict):
+            if format == "karpathy" or (format == "auto" and is_karpathy(content)):
+                return read_karpathy(path, content, restval)
+            if format == "coco" or (format == "auto" and is_coco(content)):
+                return read_coco(path, content)
+        elif isinstance(content, list) and format == "auto":
             return read_table(path, columns)
         raise UserError(
             f"{path} is JSON of no known kind: known are COCO's captions, Karpathy's datasets, and "

@@ -107,7 +107,7 @@ def test_classes_of_others_take_all_their_names_and_partial_ones_the_rest_later(
     assert made.keywords == {"lr": 1e-3, "fused": False}
     with pytest.raises(UserError, match=r"did you mean optimizer\.lr\?"):
         build({"_target_": "torch.optim.AdamW", "_partial_": True, "lrr": 1}, where="optimizer")
-    with pytest.raises(UserError, match="optimizer._partial_=no must be true or false"):
+    with pytest.raises(UserError, match=r"optimizer\._partial_=no must be true or false"):
         build({"_target_": "torch.optim.AdamW", "_partial_": "no"}, where="optimizer")
 
 

@@ -72,6 +72,7 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["scheduler=constant", "+scheduler.at=0.5"], "Unknown key scheduler.at: "),
         (["+optimizer.foo=2"], "Unknown key optimizer.foo: "),
         (["+trainer.devises=1"], "Unknown key trainer.devises: did you mean trainer.devices?"),
+        (["=3"], "=3 has no key before its =: write key=value."),
         (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is not for this program"),
         (["trainer.precision=8"], "trainer.precision=8 must be 64"),
         (
@@ -186,6 +187,14 @@ def test_a_sweep_refuses_processes_that_would_sweep_again(tiny, tmp_path, monkey
     told = capfd.readouterr().err
     assert told.count("error: trainer=ddp starts processes that would each run") == 1
     assert "Traceback" not in told
+
+
+def test_an_option_with_a_value_may_stand_before_positions(tmp_path, monkeypatch, capfd):
+    from vse_exp.compare import main
+
+    arguments = ["--config-dir", str(tmp_path), "nowhere", "data=scenes", "elsewhere"]
+    assert call(monkeypatch, main, *arguments) == 1
+    assert capfd.readouterr().err.startswith("error: No checkpoint nowhere")
 
 
 def test_an_interruption_stops_a_sweep(tiny, tmp_path, monkeypatch, capfd):

@@ -163,6 +163,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError("--resolve goes with --cfg: say --cfg job --resolve.")
     if args.experimental_rerun is not None:
         raise UserError("--experimental-rerun would run what a pickle says: type the command.")
+    if nameless := [one for one in args.overrides if one.lstrip("+~").startswith("=")]:
+        raise UserError(f"{nameless[0]} has no key before its =: write key=value.")
     if args.shell_completion and [one.partition("=")[0] for one in args.overrides] not in (
         ["install"],
         ["uninstall"],

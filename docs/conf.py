@@ -26,7 +26,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "config_keys",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_static"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 nitpicky = False
 default_role = "code"  # docstrings write `name`
@@ -60,7 +60,9 @@ toc_object_entries = False  # modules stand beside a page, not each of their fun
 
 html_theme = "furo"
 html_title = f"vse_exp {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
+html_js_files = [("access.js", {"defer": "defer"})]
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vse_exp.errors import UserError
+from vse_exp.progress import alive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plots", dest="plots_folder", type=Path, help="folder for plots (PNG)")
     asked = vars(parser.parse_args(arguments))
     try:
-        from vse_exp.runs.summarizing import summarize
+        with alive("summarize"):
+            from vse_exp.runs.summarizing import summarize
 
-        summarize(**asked)
+            summarize(**asked)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -100,7 +100,7 @@ def _effect(axes: Any, groups: Sequence[pd.DataFrame], key: str, name: str) -> N
         for place in places:
             axes.plot([place] * len(found[place]), found[place], "o", markersize=5, alpha=0.6,
                       color=line.get_color())  # fmt: skip
-    ticks = [rounded(level) or "(none)" for level in levels]
+    ticks = [rounded(level, 24) or "(none)" for level in levels]
     slanted = sum(map(len, ticks)) > 50
     axes.set_xticks(range(len(levels)), ticks, rotation=30 if slanted else 0,
                     ha="right" if slanted else "center")  # fmt: skip
@@ -126,7 +126,7 @@ def _parallel(axes: Any, groups: Sequence[pd.DataFrame], names: Mapping[str, str
         heights[key] = [levels.index(one) / max(1, len(levels) - 1) for one in table[key]]
         for height, level in enumerate(levels):
             axes.annotate(
-                rounded(level) or "(none)", (place, height / max(1, len(levels) - 1)), (8, 0),
+                rounded(level, 14) or "(none)", (place, height / max(1, len(levels) - 1)), (8, 0),
                 textcoords="offset points", fontsize="small", va="center", zorder=3,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
             )  # fmt: skip

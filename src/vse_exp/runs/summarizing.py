@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,3 +54,6 @@ def summarize(
     if html is not None:
         beside = [os.path.relpath(picture, html.parent) for picture in pictures]
         write_text(html, summary.as_html(table, beside))
+    for written in (csv, records, markdown, html, *pictures):
+        if written is not None:
+            print(f"wrote {written}", file=sys.stderr)

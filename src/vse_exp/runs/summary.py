@@ -159,12 +159,12 @@ def label(group: pd.DataFrame, names: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {rounded(value)}" for name, value in values if value) or "all runs"
 
 
-def rounded(value: str) -> str:
+def rounded(value: str, longest: int = 40) -> str:
     """A long number with four digits, and of a path its end."""
     try:
         return f"{float(value):.4g}" if len(value) > 6 else value
     except ValueError:
-        return value if len(value) <= 40 else f"…{value[-39:]}"
+        return value if len(value) <= longest else f"…{value[1 - longest :]}"
 
 
 def _width(rows: Any) -> int:

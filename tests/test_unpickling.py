@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from vse_exp.errors import UserError
+from vse_exp.models.checkpoint import read_checkpoint
 from vse_exp.unpickling import Holder, load_data, load_torch, utf8
 
 DATA = OrderedDict(
@@ -256,3 +257,14 @@ def test_torch_files(path: Path) -> None:
         # torch's own words advise to load without a check
         assert "weights_only" not in str(caught.value)
         assert str(caught.value).isprintable()
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({"vse_exp": {}, "state_dict": {"w": torch.arange(1000.0)}}, path)
+    read_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    content[content.find(torch.arange(1000.0).numpy().tobytes()) + 2001] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.ckpt is damaged \(a/data/0\)"):
+        read_checkpoint(path)

@@ -7,6 +7,7 @@ import os
 import pickle
 import pickletools
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -180,6 +181,20 @@ def load_torch(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> An
         raise UserError(
             f"{path} is no readable checkpoint ({_shown(reason)}): is it complete?"
         ) from error
+
+
+def check_sums(path: str | os.PathLike[str]) -> None:
+    """UserError where a bit of a torch file is not as it was written: torch does not look at the
+    checksums in its archives. Files that are none are left to `load_torch`."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # headers of damaged archives say anything
+        damaged = str(error)
+    if damaged:
+        raise UserError(f"{path} is damaged ({_shown(damaged)}): copy or write it again.")
 
 
 def _shown(text: str) -> str:

@@ -17,7 +17,7 @@ from vse_exp.models.version_1 import from_version_1
 from vse_exp.models.vse import VSE
 from vse_exp.parts import build, part_spec
 from vse_exp.text.joined import vocabulary_from_dict
-from vse_exp.unpickling import load_torch
+from vse_exp.unpickling import check_sums, load_torch
 
 KEY = "vse_exp"
 """Under this key a checkpoint, ours or Lightning's, holds what `describe` returns."""
@@ -129,6 +129,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if os.path.isdir(path):
         about, state = read_folder(Path(path))
         return {KEY: about, "state_dict": state}
+    check_sums(path)
     content = load_torch(path)
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{path} was not written by vse_exp: give a checkpoint of this program.")

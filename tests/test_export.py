@@ -17,6 +17,7 @@ from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.evaluate import main as evaluate
 from vse_exp.export import main as export
+from vse_exp.models.sharing import published
 from vse_exp.models.vse import VSE
 from vse_exp.training.fit import train
 
@@ -112,6 +113,20 @@ def test_figures_of_evaluations_and_of_a_checkpoint_alone(run, tmp_path, capsys)
     assert "tiny dev:" in card
     assert "50.0 [40.0–60.0]" in card
     assert "Not stated by who made this folder" in card
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("data.pictures=/home/me/my photos/", "data.pictures=my photos"),
+        ("a=[~/x.ckpt,../b/y.ckpt,runs/z.ckpt]", "a=[x.ckpt,y.ckpt,runs/z.ckpt]"),
+        ("model=openclip:local-dir:/tmp/clip", "model=openclip:local-dir:clip"),
+        ("checkpoint=hf:openai/clip", "checkpoint=hf:openai/clip"),
+        ("https://a.org/b/c", "https://a.org/b/c"),
+    ],
+)  # fmt: skip
+def test_no_path_of_this_machine_is_published(typed: str, told: str) -> None:
+    assert published({"a": [typed, 3]}) == {"a": [told, 3]}
 
 
 def test_a_folder_is_data(folder, tmp_path) -> None:

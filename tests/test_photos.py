@@ -36,13 +36,15 @@ def test_captions_make_a_model(ran, tmp_path: Path, monkeypatch, capsys) -> None
     captions = tmp_path / "photo_search/data/photos/photos_train_caps.txt"
     captions.parent.mkdir(parents=True)
     captions.write_text("a dog\n" * 720)
-    keys = ["images=my photos", "captions=c.csv", 'train=["model.encoder=gru"]']
+    keys = ["images=my photos", "captions=c.csv", 'train=["model.encoder=gru"]', "runtime=onnx"]
     told = run_command(lambda: photos.main(keys), capsys=capsys).out
     assert [name for name, _ in ran] == ["prepare", "extract", "train", "index"]
     arguments = dict(ran)
     assert "images=my photos" in arguments["prepare"]
     assert {"data.batch_size=32", "model.encoder=gru"} <= set(arguments["train"])
-    assert {"split=all", "pictures=my photos"} <= set(arguments["index"])
+    assert {"split=all", "pictures=my photos", "runtime=onnx"} <= set(arguments["index"])
+    assert "runtime=onnx" in arguments["extract"]
+    assert told.count("runtime=onnx") == 1  # of the search box
     assert "python -m vse_exp.demo checkpoint=photo_search/run/checkpoints/best.ckpt" in told
     assert "'query=a dog on the beach'" in told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import socket
@@ -25,12 +26,19 @@ from conftest import composed, write_dataset
 from shards import write_shards
 from vse_exp.cli import config_dir
 from vse_exp.losses import ContrastiveLoss, HingeLoss
+from vse_exp.models.towers import of_transformers
+from vse_exp.models.towers.cutting import Side
 from vse_exp.train import main
 from vse_exp.training.building import build_node
 from vse_exp.training.distributed import gather_ids, whole_loss
 from vse_exp.training.fit import train
 
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
+HAS_TRANSFORMERS = importlib.util.find_spec("transformers") is not None
+if HAS_TRANSFORMERS:  # imported once for all ranks
+    from transformers import CLIPModel  # noqa: F401
+NAMES = [*LOSSES, *(["towers"] if HAS_TRANSFORMERS else [])]
+"""Losses over two linear maps, and InfoNCE over both towers of a CLIP."""
 ROWS = 7
 PROGRESS = ((0, 0.0), (300, 0.5))  # a queue is full, and hardest negatives count, at the second
 
@@ -47,9 +55,9 @@ def make_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list[Tensor]]]:
     """Values and gradients of two updates, at the times of PROGRESS."""
-    encoders = make_encoders()
+    encoders = make_encoders(name == "towers")
     torch.manual_seed(2)
-    loss = make_loss(name).double()
+    loss = make_loss("infonce" if name == "towers" else name).double()
     parameters = [*encoders.parameters(), *loss.parameters()]
     results = []
     for progress in PROGRESS:
@@ -81,9 +89,31 @@ def step(encoders: nn.ModuleList, loss: ContrastiveLoss, part: slice, seed: int)
     return value.detach()
 
 
-def make_encoders() -> nn.ModuleList:
+def make_encoders(towers: bool = False) -> nn.ModuleList:
     torch.manual_seed(1)
+    if towers:
+        return nn.ModuleList([ClipSide("image"), ClipSide("text")]).double()
     return nn.ModuleList([nn.Linear(6, 5), nn.Linear(6, 5)]).double()
+
+
+class ClipSide(nn.Module):
+    """A tower of a CLIP, whose pixels or pieces are made of a batch's rows of six."""
+
+    def __init__(self, side: Side) -> None:
+        super().__init__()
+        size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+                "num_attention_heads": 2}  # fmt: skip
+        text = {**size, "vocab_size": 12, "max_position_embeddings": 7, "eos_token_id": 11}
+        vision = {**size, "image_size": 8, "patch_size": 4}
+        config = {"model_type": "clip", "text_config": text, "vision_config": vision}
+        self.side: Side = side
+        self.tower = of_transformers.build({**config, "projection_dim": 5}, side)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.side == "image":
+            return of_transformers.encode_images(self.tower, rows.repeat(1, 32).view(-1, 3, 8, 8))
+        pieces = nn.functional.pad((4 * rows.abs()).long().clamp(max=10), (0, 1), value=11)
+        return of_transformers.encode_text(self.tower, pieces, None)
 
 
 def run_rank(rank: int, folder: str, names: list[str], processes: int) -> None:
@@ -106,11 +136,11 @@ def on_ranks(processes: int, function: Callable[..., None], *given: Any) -> None
 @pytest.fixture(scope="module", params=[2, 4])
 def several(tmp_path_factory, request) -> dict[str, list[tuple[Tensor, list[Tensor]]]]:
     folder = tmp_path_factory.mktemp("ddp")
-    on_ranks(request.param, run_rank, str(folder), LOSSES, request.param)
+    on_ranks(request.param, run_rank, str(folder), NAMES, request.param)
     return torch.load(folder / "results.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAMES)
 def test_loss_and_gradient_equal_those_of_one_process(several, name):
     alone = run_steps(slice(0, ROWS), name, processes=1)
     for (value, grads), (expected, theirs) in zip(several[name], alone, strict=True):

@@ -84,6 +84,7 @@ def load_checkpoint(
             f"{path} does not describe a model ({type(error).__name__}: {reason}): it is damaged."
         ) from error
     _fill(model, content, path)
+    model.recorded = content.get("extra", {})
     return model.to(device).eval()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,11 @@ def write_folder(
     from safetensors.torch import save_file
 
     rest = {**about}
-    vocabulary, provenance = dict(rest.pop("vocabulary")), rest.pop("provenance")
+    vocabulary, provenance = dict(rest.pop("vocabulary")), published(rest.pop("provenance"))
     if (pieces := vocabulary.pop(_PIECES, None)) is not None:
         (folder / TOKENIZER).write_text(pieces, encoding="utf-8")
     _write(folder / VOCABULARY, vocabulary)
-    _write(folder / CONFIG, {"model_type": _KIND, **rest})
+    _write(folder / CONFIG, {"model_type": _KIND, **published(rest)})
     _write(folder / IMAGES, {"features": provenance} if cut is None else {"pictures": cut})
     # what shares memory (tied weights) is written twice: safetensors knows no ties
     whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
@@ -55,6 +56,18 @@ def write_folder(
 
 
 _PIECES = "tokenizer_json"
+_PLACE = re.compile(
+    r"""(?<![\w.~/])(?:~|\.{1,2})?/(?![/\s])(?:[^,\[\]{}'"]*/)?([^,\[\]{}'"/]+)/?"""
+)
+
+
+def published(value: Any) -> Any:
+    """Plain data in which paths of this machine, absolute or from `..`, are their last names."""
+    if isinstance(value, str):
+        return _PLACE.sub(r"\1", value)
+    if isinstance(value, Mapping):
+        return {key: published(one) for key, one in value.items()}
+    return [published(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _write(path: Path, content: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ class VSE(DualEncoder, Part):
 
     `dim_image` is the size of image features, None for pictures.
     """
+
+    recorded: Mapping[str, Any] = {}
+    """What its checkpoint holds beside it: of its training, as plain values."""
 
     def __init__(
         self,

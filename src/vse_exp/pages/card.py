@@ -15,9 +15,9 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.rank_files import read_ranks
 from vse_exp.evaluation.statistics import bootstrap_intervals
 from vse_exp.files import new_folder, read_json, write_json
-from vse_exp.models.checkpoint import read_checkpoint, share_model
+from vse_exp.models.checkpoint import share_model
 from vse_exp.models.onnx_export import write_onnx
-from vse_exp.models.sharing import is_shared
+from vse_exp.models.sharing import published
 from vse_exp.models.towers.writing import write_library_folder
 from vse_exp.models.vse import VSE
 from vse_exp.pages.writing import markdown
@@ -60,7 +60,7 @@ def export_model(
     """
     model = load_file(checkpoint, trust=trust)
     model.merge_adapters()
-    extra = read_checkpoint(checkpoint).get("extra", {}) if _is_ours(checkpoint) else {}
+    extra = model.recorded
     with new_folder(output, overwrite, mark=RECORD) as folder:
         if as_library:
             logit = extra.get("logit")
@@ -72,6 +72,7 @@ def export_model(
             write_onnx(model, folder / "onnx")
         facts: dict[str, Any] = {**_facts(Path(checkpoint), extra), "license": licence}
         facts["figures"] += [_figures_of(one) for one in map(read_json, results)]
+        facts = published(facts)
         write_json(folder / RECORD, {"version": 1, "vse_exp": vse_exp.__version__, **facts})
         name = address or Path(output).resolve().name
         where = HUB[library] if address else FOLDER[library]
@@ -81,10 +82,6 @@ def export_model(
         for path in filter(Path.is_file, folder.iterdir()):
             path.chmod(mode)  # safetensors writes files for their owner alone
     return Path(output)
-
-
-def _is_ours(checkpoint: str) -> bool:
-    return not checkpoint.endswith((".npz", ".pth.tar")) or is_shared(checkpoint)
 
 
 def _facts(checkpoint: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +98,8 @@ def _facts(checkpoint: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
         if dev := extra.get("dev"):
             facts["figures"] = [_figures(dev, f"{config['data']['name']} dev")]
         return facts
-    asked = [f"{key}={value}" for key, value in run.overrides().items() if not is_watched(key)]
+    overrides = run.overrides().items()
+    asked = [published(f"{key}={value}") for key, value in overrides if not is_watched(key)]
     facts["command"] = shlex.join(["python", "-m", "vse_exp.train", *asked])
     about = read_mapping(run.path / "about.json")
     facts["training"]["packages"] = ", ".join(
@@ -119,10 +117,10 @@ def _facts(checkpoint: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _told(config: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: config[key] for key, name in TRAINING.items() if config.get(key) is not None}
-    # parts by the name of their class; of a folder its name, which says nothing of this machine
+    # parts by the name of their class
     return {
-        name: str(value).rpartition("." if name != "started from" else "/")[2]
-        if isinstance(value, str) else value for name, value in found.items()
+        name: value.rpartition(".")[2] if isinstance(value, str) and name != "started from"
+        else value for name, value in found.items()
     }  # fmt: skip
 
 
@@ -145,7 +143,7 @@ def _figures_of(evaluated: Any) -> dict[str, Any]:
 
 def _card(model: VSE, name: str, address: str, library: str, facts: Mapping[str, Any]) -> str:
     images = model.preprocessing
-    made = flatten(model.provenance or {}) if images is None else images.to_dict()
+    made = flatten(published(model.provenance or {})) if images is None else images.to_dict()
     return markdown(
         "card.md.j2",
         **{key: facts[key] for key in ("training", "command", "source")},

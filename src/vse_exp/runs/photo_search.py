@@ -10,6 +10,7 @@ from vse_exp.cli.keys import Device, ModelCommand
 from vse_exp.cli.steps import keys
 from vse_exp.errors import UserError
 from vse_exp.files import read_lines, write_json
+from vse_exp.runtime import Runtime
 from vse_exp.schema import Size, Text, form
 
 UPDATES_AN_EPOCH = 20
@@ -33,6 +34,7 @@ class Photos(ModelCommand):
     overwrite: bool
     demo: bool
     device: Device
+    runtime: Runtime
 
     def check(self) -> None:
         """UserError for what does not go together."""
@@ -58,7 +60,9 @@ class Photos(ModelCommand):
 
     def demo_step(self) -> Step:
         """The search box."""
-        return "demo", self.model + keys(gallery=self.gallery, pictures=self.images)
+        return "demo", self.model + keys(
+            gallery=self.gallery, pictures=self.images, runtime=self.runtime
+        )
 
     def query_step(self) -> Step:
         """A search, to begin with."""
@@ -73,7 +77,7 @@ class Photos(ModelCommand):
             "data=custom",
             *keys(**{"data.name": self.name, "paths.data_dir": output / "data"}),
         ]
-        images, device = keys(images=self.images), keys(device=self.device)
+        images, device = keys(images=self.images), keys(device=self.device, runtime=self.runtime)
         anew = keys(overwrite=str(self.overwrite).lower())
         if self.captions:
             place = keys(source=self.captions, name=self.name, output=prepared.parent)

@@ -169,21 +169,21 @@ def _training(
 class Floor:
     """The matrix products of a training step, on random numbers."""
 
-    def __init__(self, encoder: str, shape: Sequence[int], dim_image: int) -> None:
+    def __init__(self, encoder: str, shape: Sequence[int], dim_image: int, dim: int = DIM) -> None:
         batch, longest = shape
         self.products: list[tuple[Tensor, Tensor]] = []
         self.flops = 0
-        self._map(batch, dim_image, DIM, into_input=False)
+        self._map(batch, dim_image, dim, into_input=False)
         # scores of the loss
-        self._map(batch, DIM, batch)
+        self._map(batch, dim, batch)
         if encoder == "bow":
             return
-        gates = (3 if encoder == "gru" else 4) * DIM
+        gates = (3 if encoder == "gru" else 4) * dim
         self._map(batch * longest, DIM_WORD, gates)
         for _ in range(longest):
-            self._product(batch, DIM, gates)
-            self._product(batch, gates, DIM)
-        self._product(gates, batch * longest, DIM)
+            self._product(batch, dim, gates)
+            self._product(batch, gates, dim)
+        self._product(gates, batch * longest, dim)
 
     @classmethod
     def of_encoding(cls, encoder: str, words: int) -> Floor:

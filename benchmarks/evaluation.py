@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vse_exp.evaluation.blocks import BLOCKS
+from vse_exp.evaluation.blocks import ON_CPU
 from vse_exp.evaluation.ranks import retrieval_ranks
 
 CAPTIONS = 5
@@ -149,7 +149,7 @@ def _beside_the_loop(
 
 def _product(images: torch.Tensor, captions: torch.Tensor) -> None:
     """The matrix product alone, in the same blocks."""
-    rows, columns = BLOCKS["cpu"]
+    rows, columns = ON_CPU
     out = torch.empty(rows, columns)
     for some in images.split(rows):
         for others in captions.split(columns):

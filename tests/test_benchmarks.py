@@ -13,6 +13,9 @@ import pytest
 from benchmarks.captions import main as captions_alone
 from benchmarks.cca import canonical
 from benchmarks.cca import main as closed_form
+from benchmarks.gpu import main as on_a_gpu
+
+from vse_exp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,6 +51,23 @@ def test_programs_write_one_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_all_programs_run(tmp_path: Path) -> None:
     assert len({row["benchmark"] for row in run(tmp_path)}) == 9
+
+
+def test_ratios_of_a_gpu_are_measured_where_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("VSE_DATA_DIR", str(tmp_path))
+    rows = on_a_gpu(["--device", "cpu", "--quick", "--csv", str(tmp_path / "gpu.csv")])
+    assert {row["benchmark"] for row in rows} == {"step", "loader", "ranks", "extract"}
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["reference"] / row["ours"])
+        assert row["ours"] > 0
+    assert len((tmp_path / "gpu.csv").read_text().splitlines()) == len(rows) + 1
+
+
+def test_where_there_is_no_gpu_its_ratios_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(UserError, match="No GPU is here"):
+        on_a_gpu([])
 
 
 def test_canonical_correlations_are_those_of_the_spaces() -> None:

@@ -93,7 +93,7 @@ def content(report: Path) -> dict:
 
 def test_results_are_those_of_a_full_sort(report: Path, split: Split, model: VSE) -> None:
     data = content(report)
-    images, captions = embed_split(model, split)
+    images, captions = (rows.numpy() for rows in embed_split(model, split))
     scores = images.astype(np.float64) @ captions.T.astype(np.float64)
     for row in range(IMAGES):
         order = np.argsort(-scores[row])

@@ -7,7 +7,7 @@ from typing import Annotated
 from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Checkpoints, Device, ModelCommand, ShardOf
+from vse_exp.cli.keys import Checkpoints, Device, ModelCommand, Precision, ShardOf
 from vse_exp.runtime import Runtime
 from vse_exp.schema import Size, Text, form
 from vse_exp.sharding import Shard
@@ -26,6 +26,7 @@ class Embed(ModelCommand):
     shard: ShardOf
     device: Device
     runtime: Runtime
+    precision: Precision
 
 
 @verb("embed", Embed)
@@ -35,9 +36,9 @@ def main(cfg: DictConfig) -> None:
 
     config = plain(cfg)
     shard = Shard.of(cfg.shard)
-    count = embed_files(
-        load_model(config["checkpoint"], cfg.device, cfg.trust, cfg.runtime), config, shard
-    )
+    model = load_model(config["checkpoint"], cfg.device, cfg.trust, cfg.runtime)
+    model.embed_in(cfg.precision)
+    count = embed_files(model, config, shard)
     if count is None:
         print(f"{cfg.output}: share {shard} is done; the last to end puts them together")
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Data, Device, Judging, judged
+from vse_exp.cli.keys import Data, Device, Judging, Precision, judged
 from vse_exp.evaluation.keys import Asked
 from vse_exp.schema import Text, form
 
@@ -18,6 +18,7 @@ class Evaluate(Asked, Judging):
     output: Annotated[str, form(r"\.(json|csv)$", "a file that ends in .json or .csv")] | None
     ranks: Text | None
     device: Device
+    precision: Precision
 
 
 @verb("evaluate", Evaluate)
@@ -31,6 +32,7 @@ def main(cfg: DictConfig) -> None:
     asked, data = Evaluate.of(config), config["data"]
     asked.check()
     opened = open_judged(judged(cfg), data, cfg.split, cfg.device, cfg.trust)
+    opened.model.embed_in(cfg.precision)
     found = assess(asked, opened, data, cfg.split)
     show(found.tables, found.notes)
     if cfg.output is not None:

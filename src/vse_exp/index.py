@@ -8,7 +8,15 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
-from vse_exp.cli.keys import Checkpoints, Collection, Device, ModelCommand, ShardOf, judged
+from vse_exp.cli.keys import (
+    Checkpoints,
+    Collection,
+    Device,
+    ModelCommand,
+    Precision,
+    ShardOf,
+    judged,
+)
 from vse_exp.errors import UserError
 from vse_exp.runtime import Runtime
 from vse_exp.schema import Keys, Size, Text
@@ -37,6 +45,7 @@ class Index(Collection, ModelCommand):
     merge: bool
     device: Device
     runtime: Runtime
+    precision: Precision
 
 
 @verb("index", Index)
@@ -57,6 +66,7 @@ def main(cfg: DictConfig) -> None:
         gallery = gallery_of_vectors(config, checkpoint, cfg.output)
     else:
         model = load_model(checkpoint, cfg.device, cfg.trust, cfg.runtime)
+        model.embed_in(cfg.precision)
         if shard is None:
             gallery = gallery_from_config(config, model, cfg.output)
         else:

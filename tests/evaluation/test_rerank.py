@@ -134,7 +134,7 @@ def test_query_bank_changes_only_queries_that_meet_a_hub(rows: tuple, bank: Bank
 def test_blocks_change_nothing(rows: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [CSLS(k=3), InvertedSoftmax(), DualSoftmax()]
     before = [found_by(rerank, rows) for rerank in every]
-    monkeypatch.setattr("vse_exp.evaluation.blocks.BLOCKS", {"cpu": (4, 7)})
+    monkeypatch.setattr("vse_exp.evaluation.blocks.ON_CPU", (4, 7))
     assert [found_by(rerank, rows) for rerank in every] == before
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_re_ranked() -> None:
 
 @pytest.mark.parametrize("blocks", [(512, 2048), (4, 7)])
 def test_best_items(rows: tuple, blocks: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vse_exp.evaluation.blocks.BLOCKS", {"cpu": blocks})
+    monkeypatch.setattr("vse_exp.evaluation.blocks.ON_CPU", blocks)
     plain = scores(*rows)
     values, items = best_captions(*rows, k=6)
     np.testing.assert_array_equal(items.numpy(), np.argsort(-plain, 1)[:, :6])

@@ -108,6 +108,7 @@ CASES = [
         f"{REGIONS} model.image_encoder.pooling={one}"
         for one in options("model.image_encoder.pooling")
     ),
+    "data.on_device=false data.num_workers=0",
     "ema=0.9",
     "chunk_size=4",
     "decay_c=0.1",
@@ -139,14 +140,14 @@ def test_no_update_of_a_pretrained_text_model_waits(data, text_model, monkeypatc
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("option", ["unfreeze_epoch=0", "unfreeze_epoch=1", "head=mlp"])
+@pytest.mark.parametrize("option", ["unfreeze_epoch=0", "unfreeze_epoch=1", "head=mlp", "chunks"])
 def test_no_update_on_pictures_waits(data, monkeypatch, option):
     monkeypatch.setenv("VSE_CACHE_DIR", str(data / "cache"))
     scenes = [f"data.scenes.n_{split}=12" for split in ("train", "dev", "test")]
     assert updates(
         data, "experiment=scenes_pixels", "data=scenes", "data.name=scenes", *scenes,
         "data.batch_size=20", "model.image_encoder.transform={size: 32}",
-        f"model.image_encoder.{option}",
+        "chunk_size=4" if option == "chunks" else f"model.image_encoder.{option}",
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from vse_exp.schema import Count, Keys, Seed, Size, Text, form
 Device = Annotated[
     str, form(r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", "auto, cpu, mps, cuda or cuda:1 …")
 ]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""What a model embeds in; Lightning's words."""
 ShardOf = Annotated[str, form(r"^\d{1,6}/[1-9]\d{0,5}$", "a share i/n, 0/8 to 7/8")] | None
 """Of a job, by one of several processes (`vse_exp.sharding`)."""
 Checkpoints = Texts
@@ -113,6 +115,7 @@ class Data(Keys):
     captions_per_image: Size | None
     normalize_features: bool
     in_memory: bool
+    on_device: bool | Literal["auto"]
     pictures: Text | None
     augmentation: Augmentation
     allow_feature_mismatch: bool
@@ -125,7 +128,7 @@ class Data(Keys):
     drop_last: bool
     captions_per_epoch: Size | None
     maxlen_w: Size | None
-    num_workers: Annotated[int, Field(ge=0, le=1024)]
+    num_workers: Annotated[int, Field(ge=0, le=1024)] | None
     vocabulary: Vocabulary
 
 

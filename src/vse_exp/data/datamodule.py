@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -14,6 +15,7 @@ from vse_exp.data.dealing import Dealer
 from vse_exp.data.layout import Pools
 from vse_exp.data.layouts import Split
 from vse_exp.data.loading import (
+    PairBatch,
     ResumableLoader,
     caption_loader,
     image_loader,
@@ -21,15 +23,21 @@ from vse_exp.data.loading import (
 )
 from vse_exp.data.opening import find_layout, load_split_from_config
 from vse_exp.data.streaming import StreamLoader, stream_loader
+from vse_exp.device import spare_processors
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preparation
 from vse_exp.images.provenance import require_compatible
+from vse_exp.images.rows import Images
 from vse_exp.parts import build
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
+SHARE = 0.3
+"""Of the device's free memory, what training features may take unasked."""
+MOST_WORKERS = 8
+"""Unasked."""
 
 
 class RetrievalDataModule(LightningDataModule):
@@ -55,6 +63,7 @@ class RetrievalDataModule(LightningDataModule):
         self.preprocessing = preprocessing
         self._splits: dict[str, Split] = {}
         self._tokenized: dict[str, TokenizedCaptions] = {}
+        self._images: Images | None = None
         self._train_loader: ResumableLoader | StreamLoader | None = None
         self._resume_at: dict[str, Any] | None = None
 
@@ -124,16 +133,17 @@ class RetrievalDataModule(LightningDataModule):
         return None if layout is None else layout.pools(self.preprocessing, normalize, self.seed)
 
     def train_dataloader(self) -> ResumableLoader | StreamLoader:
-        workers = self.config["num_workers"]
         share = {"rank": self._rank, "world_size": self._world_size}
+        deal = Dealer(self.config, self.vocabulary, self.seed, **share)
+        if self._images is None:
+            self._images = self._training_images(deal)
+        workers = self._workers(self._images, training=True)
         if self.pools is not None:
             if self._train_loader is None:  # which goes on from epoch to epoch
-                deal = Dealer(self.config, self.vocabulary, self.seed, **share)
                 ids = self.tokenized("train")
                 self._train_loader = stream_loader(self.pools, deal, workers, ids)
         else:
-            deal = Dealer(self.config, self.vocabulary, self.seed, **share)
-            pairs, sampler = deal(self.split("train"), self.tokenized("train"))
+            pairs, sampler = deal(self.split("train"), self.tokenized("train"), self._images)
             if self.trainer is not None:
                 # the number of batches may differ between epochs (captions_per_epoch)
                 sampler.set_epoch(self.trainer.current_epoch)
@@ -142,6 +152,33 @@ class RetrievalDataModule(LightningDataModule):
             self._train_loader.load_state_dict(self._resume_at)
             self._resume_at = None
         return self._train_loader
+
+    def _training_images(self, deal: Dealer) -> Images:
+        """Those of the training split, on the device where the key `on_device` says so and they
+        are features of which it has the room. UserError where it says so and they are not."""
+        images, wanted = deal.images(self.split("train")), self.config["on_device"]
+        if not wanted or (wanted == "auto" and (self._device.type == "cpu" or self.pools)):
+            return images
+        share = SHARE if wanted == "auto" else None
+        there = None if self.pools else images.on_device(self._device, share)
+        if there is None and wanted is True:
+            raise UserError(
+                "data.on_device=true is for image features in one file: set it to auto or false."
+            )
+        return there or images
+
+    def _workers(self, images: Images, training: bool = False) -> int:
+        """Processes that make batches: as many as `num_workers` says, else some where a GPU would
+        wait for features, or anything for pictures."""
+        if self.config["num_workers"] is not None or self.pools is not None:
+            return self.config["num_workers"] or 0  # on which the order of pools depends
+        ahead = training and images.fetched and self._device.type != "cpu"
+        return min(MOST_WORKERS, spare_processors()) if images.slow or ahead else 0
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, PairBatch) and self._images is not None:
+            return batch._replace(images=self._images.arrived(batch.images))
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where the training loader stands, for Lightning's checkpoints.
@@ -165,9 +202,13 @@ class RetrievalDataModule(LightningDataModule):
         split, size = self.split(name), self.config["eval_batch_size"]
         share = {"rank": self._rank, "world_size": self._world_size}
         return [
-            image_loader(split, size, num_workers=self.config["num_workers"], **share),
+            image_loader(split, size, num_workers=self._workers(split.image_features), **share),
             caption_loader(split, self.tokenized(name), size, **share),
         ]
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     @property
     def _rank(self) -> int:

@@ -15,6 +15,7 @@ from vse_exp.data.layouts import Split
 from vse_exp.data.loading import Captions, PairBatch, Pairs
 from vse_exp.errors import UserError
 from vse_exp.images.augmentation import Augmentation
+from vse_exp.images.rows import Images
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,15 @@ class Dealer:
     world_size: int = 1
 
     def __call__(
-        self, split: Split, captions: TokenizedCaptions | None = None
+        self,
+        split: Split,
+        captions: TokenizedCaptions | None = None,
+        images: Images | None = None,
     ) -> tuple[Dataset[PairBatch], LengthBuckets]:
         """What gives the batch of some captions, and which captions are together.
 
-        `captions`: those of `split` as ids, where they are at hand. UserError where all are too
-        long.
+        `captions`: those of `split` as ids, `images`: what `self.images` made of it, where these
+        are at hand. UserError where all captions are too long.
         """
         ids = self.vocabulary.encode(split.captions) if captions is None else captions
         longest, caption_image = self.config["maxlen_w"], split.caption_image
@@ -63,9 +67,12 @@ class Dealer:
             rank=self.rank,
             world_size=self.world_size,
         )
+        return Pairs(Captions(ids, caption_image), images or self.images(split)), sampler
+
+    def images(self, split: Split) -> Images:
+        """The images of a split as training takes them."""
         augmentation = Augmentation(**self.config["augmentation"])
-        images = split.image_features.training(augmentation, self.seed)
-        return Pairs(Captions(ids, caption_image), images), sampler
+        return split.image_features.training(augmentation, self.seed)
 
     def kept(self, captions: TokenizedCaptions) -> np.ndarray:
         """Rows of those that are short enough; to these, numbered anew, batches refer."""

@@ -23,7 +23,9 @@ class PairBatch(NamedTuple):
     `tokens` (B, T) int64; `lengths` (B,) or None where all are T long; `images` (B, dim_image);
     `caption_index` and `image_index` (B,) int64. Where images are pictures, which cost more than
     captions, `images` holds each of them once (in each process) and `image_row` (B,) the one of
-    each caption. A process whose share of the batch is empty is given one pair without indices.
+    each caption. Until a training batch has arrived on its device (`Images.arrived`), `images` are
+    features as stored, or the numbers of rows that lie there. A process whose share of the batch is
+    empty is given one pair without indices.
     """
 
     tokens: Tensor
@@ -34,23 +36,6 @@ class PairBatch(NamedTuple):
     image_row: Tensor | None = None
     total: int | None = None
     """Pairs of the whole batch, of all processes together; None where that is not known."""
-
-    def chunks(self, size: int) -> list[PairBatch]:
-        """The batch in parts of `size` pairs, the last maybe smaller."""
-        return [
-            self._part(slice(start, start + size)) for start in range(0, len(self.tokens), size)
-        ]
-
-    def _part(self, part: slice) -> PairBatch:
-        images, row = self.images, self.image_row
-        if row is None:
-            images = images[part]
-        else:
-            used, row = row[part].unique(return_inverse=True)
-            images = images[used]
-        lengths = None if self.lengths is None else self.lengths[part]
-        index = self.caption_index[part], self.image_index[part]
-        return PairBatch(self.tokens[part], lengths, images, *index, row)
 
 
 class ImageBatch(NamedTuple):
@@ -121,7 +106,10 @@ class ResumableLoader(DataLoader):
     """
 
     def __init__(self, dataset: Dataset, sampler: LengthBuckets, **options: Any) -> None:
-        super().__init__(dataset, batch_size=None, sampler=sampler, **options)
+        stay = bool(options.get("num_workers"))  # workers are told which captions, epoch by epoch
+        super().__init__(
+            dataset, batch_size=None, sampler=sampler, persistent_workers=stay, **options
+        )
         self.buckets = sampler
         self._position = 0
 
@@ -209,7 +197,6 @@ def caption_loader(
 def loader_options(num_workers: int) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
-        "persistent_workers": False,
         "pin_memory": torch.cuda.is_available(),
         # of its own: an iterator draws a seed, which must not move the generator of the training
         "generator": torch.Generator(),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from torch import Tensor
 
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
@@ -122,8 +123,8 @@ def _answers(
     model: DualEncoder,
     split: Split,
     ids: Ids,
-    images: np.ndarray,
-    captions: np.ndarray,
+    images: Tensor,
+    captions: Tensor,
 ) -> Iterator[tuple[str, Table, dict[str, Any]]]:
     """Names, tables and figures of what is asked beside recalls."""
     similarity, encode = model.similarity, model.encode_sentences

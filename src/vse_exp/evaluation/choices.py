@@ -14,6 +14,7 @@ import numpy as np
 from vse_exp.errors import UserError
 from vse_exp.evaluation.judgements import pair_scores
 from vse_exp.evaluation.perturbations import PERTURBATIONS, perturb
+from vse_exp.evaluation.rows import Rows
 from vse_exp.evaluation.statistics import bootstrap_mean
 from vse_exp.files import parse_json, read_json, read_lines
 from vse_exp.similarity import SimilarityLike
@@ -46,8 +47,8 @@ class Question:
 
 
 def order_tests(
-    images: np.ndarray,
-    captions: np.ndarray,
+    images: Rows,
+    captions: Rows,
     texts: Sequence[str],
     caption_image: np.ndarray,
     encode: Encode,
@@ -118,7 +119,7 @@ def _question(
 
 def answer_questions(
     questions: Sequence[Question],
-    images: np.ndarray,
+    images: Rows,
     encode: Encode,
     similarity: SimilarityLike = "cosine",
 ) -> dict[str, Choice]:

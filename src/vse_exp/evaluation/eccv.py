@@ -22,7 +22,7 @@ from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation.metrics import RECALLS
 from vse_exp.evaluation.neighbours import best_captions, best_images
-from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.rows import rows_of_both
 from vse_exp.files import read_lines
 from vse_exp.similarity import SimilarityLike
 
@@ -48,7 +48,7 @@ def eccv_metrics(
     Raises UserError where `eccv_caption` is not installed or ids of its queries are missing.
     """
     truth = _benchmark()
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    images, captions = rows_of_both(images, captions)
     image_ids, caption_ids = np.asarray(image_ids), np.asarray(caption_ids)
     _check_ids(image_ids, images, "image")
     _check_ids(caption_ids, captions, "caption")

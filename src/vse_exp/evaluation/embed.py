@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from vse_exp.data.layouts import Split
 from vse_exp.data.scenes.build import cache_folder
+from vse_exp.device import fits
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, read_lines, read_text, write_rows, write_text
 from vse_exp.images.features import open_features
@@ -33,11 +34,15 @@ PICTURES_AT_ONCE = 512
 """Pictures of a block: each is decoded."""
 
 
-def embed_split(model: DualEncoder, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split; what a
-    frozen text model reads is kept in the cache folder."""
+def embed_split(model: DualEncoder, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split, on the
+    model's device if they fit there; what a frozen text model reads is kept in the cache folder."""
     model.remember(split.captions, cache_folder() / "text")
-    return model.encode_images(split.image_features), model.encode_sentences(split.captions)
+    both = model.encode_images(split.image_features), model.encode_sentences(split.captions)
+    images, captions = map(torch.from_numpy, both)
+    there = fits(images.nbytes + captions.nbytes, model.device)
+    device = model.device if there else images.device
+    return images.to(device), captions.to(device)
 
 
 def embed_files(
@@ -191,7 +196,9 @@ def _write(
         return count
     source = Path(next(config[key] for key in SOURCES if config.get(key) is not None))
     keys = {key: config[key] for key in ("block", "batch_size", "normalize_features")}
-    folder = shard.folder(output, [model.fingerprint(), stamp(source), sizes, keys])
+    folder = shard.folder(
+        output, [model.fingerprint(), str(model.autocast), stamp(source), sizes, keys]
+    )
     files = [f"{number}.npy" for number in range(len(sizes))]
     shard.write(folder, files, lambda blocks: _watched(blocks, sizes, make, what), put_rows)
     with shard.last(folder, files) as whole:

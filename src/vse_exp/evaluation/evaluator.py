@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vse_exp.compat.loading import load_model
 from vse_exp.data.layouts import Split
 from vse_exp.data.opening import load_split_from_config
+from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.protocols import Evaluation, evaluate_embeddings
@@ -38,6 +39,7 @@ def open_judged(
         if which["captions"] is None:
             raise UserError("Vectors of images and of captions are judged: give captions=FILE.npy.")
         model, found = given_vectors(**which, split=split)
+        model.place = find_device(device)
         known = which.get("data")
         return Judged(model, found, f"{known['name']} {split}" if known else model.name)
     model = load_model(which, device, trust)
@@ -88,8 +90,7 @@ def open_bank(which: Any, model: DualEncoder, data: Mapping[str, Any]) -> Bank:
 
 def embed_bank(model: DualEncoder, split: Split, name: str) -> Bank:
     """The items of a split as the queries of a bank called `name`."""
-    images, captions = embed_split(model, split)
-    return Bank(name, as_rows(images, "images"), as_rows(captions, "captions"))
+    return Bank(name, *embed_split(model, split))
 
 
 def evalrank(

@@ -18,7 +18,7 @@ from vse_exp.errors import UserError
 from vse_exp.evaluation.correlation import correlation_intervals, correlations
 from vse_exp.evaluation.ranks import exact_pairs
 from vse_exp.evaluation.relevance import Ids
-from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.rows import rows_of_both
 from vse_exp.files import read_lines
 from vse_exp.similarity import SimilarityLike, find_similarity
 
@@ -131,6 +131,6 @@ def pair_scores(
     similarity: SimilarityLike = "cosine",
 ) -> np.ndarray:
     """Float64 scores (n,) of chosen rows of the images with chosen rows of the captions."""
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    images, captions = rows_of_both(images, captions)
     rows, columns = (torch.from_numpy(part).to(images.device) for part in (image, caption))
     return exact_pairs(find_similarity(similarity), images, captions, rows, columns).cpu().numpy()

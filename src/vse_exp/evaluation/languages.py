@@ -12,12 +12,13 @@ from vse_exp.evaluation.answers import Answers, Relevance
 from vse_exp.evaluation.metrics import STANDARD
 from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.evaluation.ranks import rank_answers
+from vse_exp.evaluation.rows import Rows
 from vse_exp.similarity import SimilarityLike, find_similarity
 
 
 def by_language(
-    images: np.ndarray,
-    captions: np.ndarray,
+    images: Rows,
+    captions: Rows,
     caption_image: np.ndarray,
     languages: Sequence[str],
     similarity: SimilarityLike = "cosine",
@@ -34,7 +35,7 @@ def by_language(
 
 
 def translations(
-    captions: np.ndarray,
+    captions: Rows,
     caption_image: np.ndarray,
     languages: Sequence[str],
     similarity: SimilarityLike = "cosine",

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vse_exp.errors import UserError
-from vse_exp.evaluation.blocks import score_blocks
-from vse_exp.evaluation.rows import as_rows
+from vse_exp.evaluation.blocks import Block, in_blocks, score_blocks
+from vse_exp.evaluation.rows import Rows, rows_of_both
 from vse_exp.evaluation.topk import TopK
 from vse_exp.similarity import SimilarityLike, find_similarity
 
-Rows = Tensor | np.ndarray
 
-
-@torch.no_grad()
 def best_captions(
     images: Rows,
     captions: Rows,
@@ -23,18 +19,14 @@ def best_captions(
     similarity: SimilarityLike = "cosine",
     task: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """For each image the `k` best captions: float32 scores (n_images, k), int64 rows (n_images, k).
+    """For each image the `k` best captions: float32 scores (n_images, k), int64 rows (n_images, k),
+    where the embeddings are.
 
     Best first; which of equal scores stand first is not defined. `k` above their number is cut.
     """
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
-    best = TopK(len(images), min(k, len(captions)), images.device)
-    for i, j, scores, _ in score_blocks(find_similarity(similarity), images, captions, task=task):
-        best.add(i, j.start, scores)
-    return best.scores, best.items
+    return _best(images, captions, k, similarity, task, of_images=True)
 
 
-@torch.no_grad()
 def best_images(
     images: Rows,
     captions: Rows,
@@ -43,11 +35,32 @@ def best_images(
     task: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """For each caption the `k` best images: scores and rows (n_captions, k); see best_captions."""
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
-    best = TopK(len(captions), min(k, len(images)), images.device)
-    for i, j, scores, _ in score_blocks(find_similarity(similarity), images, captions, task=task):
-        best.add(j, i.start, scores.T)
-    return best.scores, best.items
+    return _best(images, captions, k, similarity, task, of_images=False)
+
+
+@torch.no_grad()
+def _best(
+    images: Rows,
+    captions: Rows,
+    k: int,
+    similarity: SimilarityLike,
+    task: str | None,
+    of_images: bool,
+) -> tuple[Tensor, Tensor]:
+    images, captions = rows_of_both(images, captions)
+    score = find_similarity(similarity)
+    queries, items = (images, captions) if of_images else (captions, images)
+
+    def find(block: Block) -> tuple[Tensor, Tensor]:
+        best = TopK(len(queries), min(k, len(items)), images.device)
+        for i, j, scores, _ in score_blocks(score, images, captions, block, task):
+            if of_images:
+                best.add(i, j.start, scores)
+            else:
+                best.add(j, i.start, scores.T)
+        return best.scores, best.items
+
+    return in_blocks(find, images.device)
 
 
 def k_occurrence(items: Tensor, n_items: int) -> Tensor:

@@ -14,7 +14,7 @@ from vse_exp.evaluation.answers import Ranks, Relevance, join_answers
 from vse_exp.evaluation.metrics import STANDARD, Metric, retrieval_metrics, with_rsum
 from vse_exp.evaluation.ranks import rank_answers
 from vse_exp.evaluation.rerank import Rerank
-from vse_exp.evaluation.rows import as_map, as_rows, check_map
+from vse_exp.evaluation.rows import as_map, check_map, rows_of_both
 from vse_exp.similarity import SimilarityLike
 
 PROTOCOLS = ("full", "folds", "first_n")
@@ -71,7 +71,7 @@ def evaluate_embeddings(
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"Unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    images, captions = rows_of_both(images, captions)
     mapping = as_map(caption_image).cpu()
     check_map(images, captions, mapping)
     total = len(images)

@@ -15,7 +15,7 @@ from vse_exp.evaluation.answers import Answers, Ranks, Relevance
 from vse_exp.evaluation.metrics import NDCG, RECALLS, STANDARD, Metric, Recall, retrieval_metrics
 from vse_exp.evaluation.protocols import PROTOCOLS, Evaluation, evaluate_embeddings
 from vse_exp.evaluation.ranks import rank_answers
-from vse_exp.evaluation.rows import as_map, as_rows, check_map
+from vse_exp.evaluation.rows import as_map, check_map, rows_of_both
 from vse_exp.similarity import SimilarityLike, find_similarity
 
 KARPATHY = {(1000, 5000): "Flickr8k's or Flickr30K's test set", (5000, 25010): "COCO 5K"}
@@ -94,7 +94,7 @@ def mteb(
 ) -> Evaluation:
     """nDCG at 10 of MTEB's image retrieval tasks: captions of the same words are one, right for all
     their images (Xiao et al. 2025, MIEB)."""
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    images, captions = rows_of_both(images, captions)
     mapping = as_map(caption_image).cpu()
     check_map(images, captions, mapping)
     _, first, merged = np.unique(np.array(texts), return_index=True, return_inverse=True)
@@ -132,7 +132,7 @@ def clip_benchmark(
 ) -> Evaluation:
     """Recall at K as CLIP_benchmark's `zeroshot_retrieval` has it: float32 cosines, a batch of
     queries at a time, and whatever torch.topk puts first of equal ones."""
-    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    images, captions = rows_of_both(images, captions)
     mapping = as_map(caption_image).to(images.device)
     check_map(images, captions, mapping)
     images, captions = (

@@ -13,49 +13,20 @@ tie when their difference is within the rounding of float64 (about 1e-12 at 1,02
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vse_exp.evaluation.answers import Answers, Relevance, pair_relevance
-from vse_exp.evaluation.blocks import score_blocks
-from vse_exp.evaluation.rows import as_map, as_rows, check_map, row_norms
+from vse_exp.evaluation.blocks import Block, in_blocks, score_blocks
+from vse_exp.evaluation.rows import as_map, check_map, row_norms, rows_of_both
 from vse_exp.similarity import Similarity, SimilarityLike, find_similarity
 
-PAIRED_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
-"""Elements of the rows whose pairs are scored at once in float64, by device."""
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Products as exact as float32 has them; coarser ones leave many more pairs undecided."""
-    before = _precision()
-    if before in (None, "highest"):  # None: set for each backend, and left as it is
-        yield
-        return
-    backends = (torch.backends.cuda, torch.backends.mkldnn)
-    products = [getattr(backend, "matmul", None) for backend in backends]
-    parts: list[Any] = [part for part in products if hasattr(part, "fp32_precision")]  # torch 2.9
-    by_part = [part.fp32_precision for part in parts]
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-        for part, precision in zip(parts, by_part, strict=True):
-            part.fp32_precision = precision
-
-
-def _precision() -> str | None:
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:
-        return None
+PAIRED_ON_CPU, PAIRED_ELSEWHERE = 1 << 15, 1 << 24
+"""Elements of the rows whose pairs are scored at once in float64."""
 
 
 def retrieval_ranks(
@@ -64,7 +35,7 @@ def retrieval_ranks(
     caption_image: Tensor | np.ndarray,
     similarity: SimilarityLike = "cosine",
     *,
-    block: tuple[int, int] | None = None,
+    block: Block | None = None,
     verbose: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Ranks of annotation, int64 (n_images,), and of search, int64 (n_captions,), on the CPU: of
@@ -75,7 +46,6 @@ def retrieval_ranks(
 
 
 @torch.no_grad()
-@_full_precision()
 def rank_answers(
     images: Tensor | np.ndarray,
     captions: Tensor | np.ndarray,
@@ -85,23 +55,23 @@ def rank_answers(
     relevance: tuple[Relevance, Relevance] | None = None,
     every: bool = False,
     offsets: tuple[Tensor, Tensor] | None = None,
-    block: tuple[int, int] | None = None,
+    block: Block | None = None,
     verbose: bool = False,
 ) -> tuple[Answers, Answers]:
     """Where the right answers of annotation and of search stand.
 
     `images` (n_images, d) and `captions` (n_captions, d) are arrays (also memory-mapped) or tensors
-    on any device; `caption_image` (n_captions,) is the row of each caption's image. `relevance`:
+    on any device, where they are ranked; `caption_image` (n_captions,) is the row of each caption's
+    image. `relevance`:
     all that is right in each direction; None: the pairs of that map. `every`: all right answers are
     ranked, and not the best of each query alone. `offsets`, float64 (n_captions,) and (n_images,),
     are added to the scores of gallery items (see rerank). `block` is how many images and captions
-    are scored at once, `verbose` shows progress.
+    are scored at once (None: as many as the device's memory bears), `verbose` shows progress.
     Raises UserError for NaN, Inf or overflow with the row, for an image without captions, for a map
     out of range, for sizes that do not fit.
     """
     score = find_similarity(similarity)
-    images = as_rows(images, "images")
-    captions = as_rows(captions, "captions").to(images.device)
+    images, captions = rows_of_both(images, captions)
     mapping = as_map(caption_image).to(images.device)
     check_map(images, captions, mapping, every_image=relevance is None)
     image_norms, caption_norms = row_norms(images, "Image"), row_norms(captions, "Caption")
@@ -122,11 +92,16 @@ def rank_answers(
     bound = score.bound(caption_norms, image_norms.max())
     search = _Direction(for_captions, right[1], every, bound, image_offset, rounding)
 
-    task = "ranking" if verbose else None
-    for i, j, scores, flags in score_blocks(score, images, captions, block, task):
-        pairs = _Pairs(score, images[i], captions[j])
-        annotation.count(i, j, scores, flags, pairs.scores)
-        search.count(j, i, scores.T, flags.T, lambda c, p, pairs=pairs: pairs.scores(p, c))
+    def count(block: Block) -> None:
+        annotation.counts.zero_()
+        search.counts.zero_()
+        task = "ranking" if verbose else None
+        for i, j, scores, flags in score_blocks(score, images, captions, block, task):
+            pairs = _Pairs(score, images[i], captions[j])
+            annotation.count(i, j, scores, flags, pairs.scores)
+            search.count(j, i, scores.T, flags.T, lambda c, p, pairs=pairs: pairs.scores(p, c))
+
+    in_blocks(count, images.device, block)
     own = np.arange(len(images))
     return annotation.answers(own), search.answers(mapping.cpu().numpy())
 
@@ -281,9 +256,8 @@ def exact_pairs(
 ) -> Tensor:
     """Float64 scores (n,) of the pairs of rows `i` of `images` and `j` of `captions`."""
     # on a CPU few enough that torch does not split them among threads, which would wait more
-    step = max(
-        1, PAIRED_ELEMENTS.get(images.device.type, PAIRED_ELEMENTS["cpu"]) // images.shape[1]
-    )
+    elements = PAIRED_ON_CPU if images.device.type == "cpu" else PAIRED_ELSEWHERE
+    step = max(1, elements // images.shape[1])
     scores = [
         similarity.pairs(images[some].double(), captions[others].double())
         for some, others in zip(i.split(step), j.split(step), strict=True)
@@ -305,9 +279,8 @@ class _Rounding:
 
     @classmethod
     def of(cls, images: Tensor, captions: Tensor) -> _Rounding:
-        """That of products of these rows in float32, or in bfloat16 where that may be set."""
-        inputs = 0.0 if _precision() == "highest" else 2.0**-7
-        if not {images.dtype, captions.dtype} <= {torch.float32, torch.float16, torch.bfloat16}:
-            inputs += 2.0**-24
+        """That of products of these rows in float32."""
+        exact = {images.dtype, captions.dtype} <= {torch.float32, torch.float16, torch.bfloat16}
+        inputs = 0.0 if exact else 2.0**-24
         terms = images.shape[1] + 16
         return cls(1.01 * terms * 2.0**-24 + 2 * inputs, terms * 2.0**-52, terms * 2.0**-126)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.answers import Answers
-from vse_exp.evaluation.blocks import score_blocks
+from vse_exp.evaluation.blocks import Block, in_blocks, score_blocks
 from vse_exp.evaluation.neighbours import best_captions, best_images
 from vse_exp.evaluation.ranks import rank_answers
+from vse_exp.evaluation.rows import rows_of_both
 from vse_exp.similarity import SimilarityLike, find_similarity
 
 
@@ -194,10 +195,18 @@ def _log_sums(
     images: Tensor, captions: Tensor, beta: float, similarity: SimilarityLike
 ) -> tuple[Tensor, Tensor]:
     """Float64 log-sums of `exp(beta s)`: for each image over the captions, and the other way."""
-    of_images = images.new_full((len(images),), -torch.inf, dtype=torch.float64)
-    of_captions = captions.new_full((len(captions),), -torch.inf, dtype=torch.float64)
-    for i, j, scores, scaled in score_blocks(find_similarity(similarity), images, captions):
-        torch.mul(scores, beta, out=scaled)
-        of_images[i] = torch.logaddexp(of_images[i], scaled.logsumexp(1).double())
-        of_captions[j] = torch.logaddexp(of_captions[j], scaled.logsumexp(0).double())
-    return of_images, of_captions
+    images, captions = rows_of_both(images, captions)
+    score = find_similarity(similarity)
+
+    def add_up(block: Block) -> tuple[Tensor, Tensor]:
+        of_images, of_captions = (
+            rows.new_full((len(rows),), -torch.inf, dtype=torch.float64)
+            for rows in (images, captions)
+        )
+        for i, j, scores, scaled in score_blocks(score, images, captions, block):
+            torch.mul(scores, beta, out=scaled)
+            of_images[i] = torch.logaddexp(of_images[i], scaled.logsumexp(1).double())
+            of_captions[j] = torch.logaddexp(of_captions[j], scaled.logsumexp(0).double())
+        return of_images, of_captions
+
+    return in_blocks(add_up, images.device)

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 
+Rows = Tensor | np.ndarray
+"""Embeddings, one row an item."""
+
 
 def as_rows(rows: Any, name: str) -> Tensor:
     """A (n, d) tensor without copying; memory-mapped arrays stay on disk until they are read.
@@ -30,6 +33,13 @@ def as_rows(rows: Any, name: str) -> Tensor:
         raise UserError(f"The {name} have shape {tuple(rows.shape)}, and must be (n, d) rows.")
     rows = rows.detach()
     return rows.cpu() if rows.device.type == "mps" else rows  # no float64 there
+
+
+def rows_of_both(images: Any, captions: Any) -> tuple[Tensor, Tensor]:
+    """Images and captions as `as_rows` has them, on one device: of two the one that is no CPU."""
+    images, captions = as_rows(images, "images"), as_rows(captions, "captions")
+    device = captions.device if images.device.type == "cpu" else images.device
+    return images.to(device), captions.to(device)
 
 
 def as_map(caption_image: Any) -> Tensor:

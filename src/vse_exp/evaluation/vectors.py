@@ -33,6 +33,8 @@ class GivenVectors(DualEncoder):
     """
 
     encodes_anything = False
+    place = torch.device("cpu")
+    """Where they are ranked."""
 
     def __init__(self, files: Sequence[Path], texts: Sequence[str], rows: np.ndarray, unit: bool):
         super().__init__()
@@ -42,7 +44,11 @@ class GivenVectors(DualEncoder):
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cpu")
+        return self.place
+
+    def embed_in(self, precision: str) -> None:
+        if precision != "32-true":
+            raise UserError(f"{self.name} holds vectors: leave out precision={precision}.")
 
     def encode_sentences(
         self, captions: Sequence[str], batch_size: int | None = None, verbose: bool = False

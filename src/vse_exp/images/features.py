@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vse_exp.device import fits
 from vse_exp.errors import UserError
+from vse_exp.images.augmentation import Augmentation
 from vse_exp.images.rows import Images
 
 CHUNK_BYTES = 64 << 20
@@ -38,12 +40,65 @@ class ImageFeatures(Images):
 
     def rows(self, indices: np.ndarray | slice) -> Tensor:
         """Features of the given images as float32; of unit norm where `normalize` is set."""
-        rows = torch.from_numpy(np.array(self.array[indices], dtype=np.float32))
+        return self.arrived(self.stored(indices))
+
+    def stored(self, indices: np.ndarray | slice) -> Tensor:
+        """The given rows as they are on disk, float32 or float16."""
+        rows = self.array[indices]  # of a slice no copy
+        rows = np.array(rows) if isinstance(indices, slice) else np.asarray(rows)
+        return torch.from_numpy(rows.astype(np.float32) if rows.itemsize > 4 else rows)
+
+    def arrived(self, rows: Tensor) -> Tensor:
+        rows = rows.float()
         return torch.nn.functional.normalize(rows, dim=-1) if self.normalize else rows
+
+    def training(self, augmentation: Augmentation, seed: int) -> Images:
+        return StoredFeatures(self)
 
     def load(self) -> ImageFeatures:
         """The same with all rows in memory, each image once."""
         return ImageFeatures(np.array(self.array), normalize=self.normalize)
+
+
+class StoredFeatures(Images):
+    """Features for training, which become float32 and of unit norm on its device."""
+
+    def __init__(self, features: ImageFeatures) -> None:
+        self.features = features
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.features.shape
+
+    def rows(self, indices: np.ndarray | slice) -> Tensor:
+        return self.features.stored(indices)
+
+    def arrived(self, rows: Tensor) -> Tensor:
+        return self.features.arrived(rows)
+
+    def on_device(self, device: torch.device, share: float | None) -> Images | None:
+        if share is not None and not fits(self.features.array.nbytes, device, share):
+            return None
+        return ResidentFeatures(self.features, device)
+
+
+class ResidentFeatures(StoredFeatures):
+    """Features that lie on a device: a batch brings the numbers of its rows there."""
+
+    fetched = False
+
+    def __init__(self, features: ImageFeatures, device: torch.device) -> None:
+        super().__init__(features)
+        dtype = features.stored(slice(0, 1)).dtype
+        self.table = torch.empty(features.shape, dtype=dtype, device=device)
+        for part in row_chunks(features.array):
+            self.table[part] = features.stored(part).to(device)
+
+    def rows(self, indices: np.ndarray | slice) -> Tensor:
+        return torch.from_numpy(np.arange(len(self))[indices])
+
+    def arrived(self, rows: Tensor) -> Tensor:
+        return self.features.arrived(self.table.index_select(0, rows))
 
 
 def _rows_of(size: int, array: np.ndarray) -> int:

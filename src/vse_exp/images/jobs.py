@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vse_exp.device import spare_processors
 from vse_exp.errors import UserError
 from vse_exp.images.alignment import drop_captions, names_to_follow, prepared_outputs
 from vse_exp.images.backbones import Backbone, build_backbone
@@ -39,7 +40,7 @@ def extract_from_config(
         average_views=bool(made_as.get("average_views", True)),
         # on a CPU a few pictures at once stay in its caches
         batch_size=config["batch_size"] or (16 if device.type == "cpu" else 128),
-        num_workers=_processors() if config["num_workers"] is None else config["num_workers"],
+        num_workers=spare_processors() if config["num_workers"] is None else config["num_workers"],
         max_pixels=config["max_pixels"],
         overwrite=config["overwrite"],
         restart=config["restart"],
@@ -71,12 +72,6 @@ def extract_from_config(
             "says why."
         )
     return done
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(16, processors - 1))
 
 
 def _extract(

@@ -64,6 +64,10 @@ class PictureRows(Images):
             )
         return rows.load() if np.prod((len(rows), 3, rows.side, rows.side)) <= cache_bytes else rows
 
+    @property
+    def slow(self) -> bool:
+        return self.kept is None
+
     def training(self, augmentation: Augmentation, seed: int) -> PictureRows:
         """The same pictures (and memory) as training sees them, cut as squares."""
         augmentation.check()

@@ -25,6 +25,10 @@ class Images(ABC):
     """The number of the first row, in the images that these are a stretch of."""
     once_a_batch = False
     """Whether a training batch holds each image once: where they cost more than captions."""
+    slow = False
+    """Whether rows take so long to make that further processes should."""
+    fetched = True
+    """Whether a training batch's rows have to be fetched from the host."""
 
     @property
     @abstractmethod
@@ -48,8 +52,17 @@ class Images(ABC):
         return JoinedImages([self, *others])
 
     def training(self, augmentation: Augmentation, seed: int) -> Images:
-        """The same images as training sees them."""
+        """The same images as training sees them, once its batches have `arrived`."""
         return self
+
+    def arrived(self, rows: Tensor) -> Tensor:
+        """What the model takes of a training batch's `rows` that have come to its device."""
+        return rows
+
+    def on_device(self, device: torch.device, share: float | None) -> Images | None:
+        """The same images for training with all of them on the device; None where they take more
+        than that share of what is free there, or where they are no features."""
+        return None
 
 
 class JoinedImages(Images):

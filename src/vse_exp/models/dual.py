@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vse_exp.device import smaller
 from vse_exp.errors import UserError
 from vse_exp.images.pictures import given_images
 from vse_exp.images.preprocessing import Preparation
@@ -36,6 +37,28 @@ class Tokenized(Protocol):
         ...
 
 
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+class _Rows:
+    """Embeddings as float32 on the CPU, by `embed`, which is given numbers of items: of all items
+    of a batch at once, or in parts where the device's memory does not hold what that takes."""
+
+    def __init__(self, embed: Callable[[Any], Tensor], what: str) -> None:
+        self.embed, self.what = embed, what
+        self.size: int | None = None
+
+    def __call__(self, items: np.ndarray | range) -> Tensor:
+        size = len(items) if self.size is None else min(self.size, len(items))
+        return smaller(lambda size: self._in_parts(items, size), size, self.what)
+
+    def _in_parts(self, items: np.ndarray | range, size: int) -> Tensor:
+        parts = (items[start : start + size] for start in range(0, len(items), size))
+        rows = torch.cat([self.embed(part).float().cpu() for part in parts])
+        self.size = size
+        return rows
+
+
 class DualEncoder(nn.Module):
     """An encoder of sentences and one of images into a common space of `dim` values.
 
@@ -56,6 +79,8 @@ class DualEncoder(nn.Module):
     """Whether it takes other sentences and images than those of one split."""
     runtime: Runtime = "torch"
     """What computes its rows."""
+    autocast: torch.dtype | None = None
+    """What it embeds in, under autocast; None: in float32 (`embed_in`)."""
     captions_at_once, features_at_once, pictures_at_once = 1024, 4096, 64
 
     @property
@@ -79,6 +104,10 @@ class DualEncoder(nn.Module):
         """What `Images.rows` gives, features or pictures, to rows (B, dim)."""
         raise NotImplementedError
 
+    def embed_in(self, precision: str) -> None:
+        """`32-true`, or under autocast `bf16-mixed` or `16-mixed`, as Lightning names them."""
+        self.autocast = AUTOCAST[precision]
+
     def remember(self, captions: Sequence[str], cache: Path) -> None:
         """Told what it will be asked for, where reading can be spared by files in `cache`."""
 
@@ -97,13 +126,17 @@ class DualEncoder(nn.Module):
         by_length = np.argsort(tokenized.lengths, kind="stable")
         result = np.empty((len(captions), self.dim), dtype=np.float32)
         device = self.device
+
+        def embed(chosen: np.ndarray) -> Tensor:
+            tokens, lengths = tokenized.batch(chosen)
+            lengths = None if lengths is None else lengths.to(device)
+            return self.embed_captions(tokens.to(device), lengths)
+
+        rows = _Rows(embed, "captions")
         with self.evaluating():
             for start in track(range(0, len(captions), size), "encoding captions", verbose):
                 chosen = by_length[start : start + size]
-                tokens, lengths = tokenized.batch(chosen)
-                lengths = None if lengths is None else lengths.to(device)
-                embeddings = self.embed_captions(tokens.to(device), lengths)
-                result[chosen] = embeddings.float().cpu().numpy()
+                result[chosen] = rows(chosen).numpy()
         return result
 
     @torch.inference_mode()
@@ -132,12 +165,17 @@ class DualEncoder(nn.Module):
         """The rows of `encode_images`, block by block."""
         self.check_images(images)
         size = batch_size or self.images_at_once
+
+        def embed(numbers: range) -> Tensor:
+            given = images.rows(slice(numbers.start, numbers.stop))
+            return self.embed_images(given.to(self.device))
+
+        rows, numbers = _Rows(embed, "images"), range(len(images))
         with self.evaluating():
             for start in track(range(0, len(images), size), "encoding images", verbose):
-                block = images.rows(slice(start, start + size)).to(self.device)
-                rows = self.embed_images(block).float().cpu()
-                require_finite(rows, "Image features", images.first + start)
-                yield rows.numpy()
+                found = rows(numbers[start : start + size])
+                require_finite(found, "Image features", images.first + start)
+                yield found.numpy()
 
     @torch.inference_mode()
     def measured_dim(self) -> int:
@@ -178,14 +216,15 @@ class DualEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.parameters()).device
+        return next((weights.device for weights in self.parameters()), torch.device("cpu"))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """A context in which dropout is off; the mode before it is restored."""
-        was_training = self.training
+        """A context in which dropout is off, and of `autocast`; the mode before it is restored."""
+        was_training, dtype = self.training, self.autocast
         self.eval()
         try:
-            yield
+            with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+                yield
         finally:
             self.train(was_training)

@@ -48,6 +48,10 @@ class Ensemble(DualEncoder):
     def preprocessing(self) -> Preparation | None:
         return self.members[0].preprocessing
 
+    def embed_in(self, precision: str) -> None:
+        for model in self.members:
+            model.embed_in(precision)
+
     def remember(self, captions: Sequence[str], cache: Path) -> None:
         for model in self.members:
             model.remember(captions, cache)

@@ -46,7 +46,8 @@ class ImageEncoder(Encoder):
         """Told once before a training: given weights go in, and means of the training images."""
 
     def compile_parts(self) -> None:
-        self.compile()
+        # batches and regions vary in number; pictures cost more than a few compilations
+        self.compile(dynamic=True if self.preprocessing is None else None)
 
     def forward(self, images: Tensor) -> Tensor:
         raise NotImplementedError

@@ -49,8 +49,8 @@ class Side:
             model.describe(),
             split,
             evaluate_embeddings(*rows, split.caption_image, similarity=model.similarity),
-            best_captions(*rows, groups.K, model.similarity)[1].numpy(),
-            best_images(*rows, groups.K, model.similarity)[1].numpy(),
+            best_captions(*rows, groups.K, model.similarity)[1].cpu().numpy(),
+            best_images(*rows, groups.K, model.similarity)[1].cpu().numpy(),
         )
 
 

@@ -56,7 +56,7 @@ def write_report(
     if k < 1:
         raise UserError(f"k={k}: show at least one result of each query.")
     with new_folder(output, overwrite, mark=PAGE) as folder:
-        images, captions = embed_split(model, split)
+        images, captions = (rows.cpu().numpy() for rows in embed_split(model, split))
         similarity = model.similarity
         result = evaluate_embeddings(images, captions, split.caption_image, similarity=similarity)
         content = single_results(images, captions, split.caption_image, similarity, k, result)

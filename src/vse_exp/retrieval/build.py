@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from vse_exp.retrieval.gallery import (
     Items,
     Kind,
     open_gallery,
+    search_device,
 )
 from vse_exp.sharding import Shard, joined_rows, put_rows
 
@@ -88,12 +90,14 @@ def build_gallery(
         made = embedded or {}
         if rows is not None:
             blocks = made.get("images") or model.image_blocks(rows, verbose=verbose)
-            found["images"] = Items(called, stored(folder, "images", len(rows), blocks))
+            vectors = stored(folder, "images", len(rows), blocks)
+            found["images"] = Items(called, vectors, device=search_device(model))
         if captions is not None:
             names = _lines(captions)
             parts = track(_parts(len(names), BLOCK_CAPTIONS), "embedding captions", verbose)
             blocks = made.get("captions") or (model.encode_sentences(names[part]) for part in parts)
-            found["captions"] = Items(names, stored(folder, "captions", len(names), blocks))
+            vectors = stored(folder, "captions", len(names), blocks)
+            found["captions"] = Items(names, vectors, device=search_device(model))
         if ann is not None:
             found = {kind: _indexed(found, kind, ann) for kind in found}
         for kind, items in found.items():
@@ -125,7 +129,7 @@ def build_share(
 
     `job` tells it from all others. What an earlier run of the same share has embedded is kept.
     """
-    folder = shard.folder(output, [model.fingerprint(), job])
+    folder = shard.folder(output, [model.fingerprint(), str(model.autocast), job])
     files: dict[Kind, list[str]] = {}
 
     def share(kind: Kind, count: int, step: int, embed: Callable[[slice], np.ndarray]) -> None:
@@ -184,7 +188,7 @@ def _indexed(found: dict[Kind, Items], kind: Kind, ann: AnnOptions) -> Items:
     """The same with an index, measured on queries of the other kind where there are any."""
     items = found[kind]
     other = found.get(KINDS[1 - KINDS.index(kind)], items)
-    return Items(items.names, items.vectors, AnnIndex.build(items.vectors, ann, other.vectors))
+    return replace(items, index=AnnIndex.build(items.vectors, ann, other.vectors))
 
 
 def _write(gallery: Gallery, folder: Path) -> None:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.neighbours import best_captions, best_images
+from vse_exp.evaluation.rows import as_rows
 from vse_exp.files import MAX_RECORD, read_json, read_text
 from vse_exp.images.features import open_features
 from vse_exp.images.provenance import require_compatible
@@ -88,14 +90,15 @@ class Gallery:
     def _search(
         self, items: Items, queries: np.ndarray, query_kind: Kind, kind: Kind, k: int, exact: bool
     ) -> Hits:
-        if not self.similarity.inner_product and query_kind != kind:
-            find = best_images if kind == "images" else best_captions
-            pair = (items.vectors, queries) if kind == "images" else (queries, items.vectors)
-            scores, rows = find(*pair, k, self.similarity)
-            return Hits(scores.numpy(), rows.numpy())
         if items.index is not None and not exact:
             return items.index.search(queries, k)
-        return search(queries, items.vectors, k)
+        asked = as_rows(queries, "queries").to(items.device)
+        if not self.similarity.inner_product and query_kind != kind:
+            find = best_images if kind == "images" else best_captions
+            pair = (items.searched, asked) if kind == "images" else (asked, items.searched)
+            scores, rows = find(*pair, k, self.similarity)
+            return Hits(scores.cpu().numpy(), rows.cpu().numpy())
+        return search(asked, items.searched, k)
 
     def named(self, hits: Hits, kind: Kind) -> list[list[Hit]]:
         """The hits of each query with their names; places that an index left empty are dropped."""
@@ -128,8 +131,9 @@ def open_gallery(path: str | os.PathLike[str], model: DualEncoder | None = None)
         if about["version"] != VERSION:
             raise ValueError(f"of version {about['version']}, and this program reads {VERSION}")
         _check_about(about)
+        device = None if model is None else search_device(model)
         kinds: dict[Kind, Items] = {
-            kind: _open_items(path, kind, about) for kind in KINDS if kind in about
+            kind: _open_items(path, kind, about, device) for kind in KINDS if kind in about
         }
         links = _open_links(path, kinds)
         gallery = Gallery(
@@ -204,6 +208,11 @@ def joined_galleries(galleries: Sequence[Gallery]) -> Gallery:
     )
 
 
+def search_device(model: DualEncoder) -> torch.device | None:
+    """Where vectors of a model are searched; None: on the CPU, as ranks are for Apple's GPUs."""
+    return model.device if model.device.type not in ("cpu", "mps") else None
+
+
 def _check_about(about: Mapping[str, Any]) -> None:
     """ValueError for values of another type than those that are written."""
     texts = ("fingerprint", "similarity", "source")
@@ -222,14 +231,16 @@ def _similarity(about: Mapping[str, Any], model: DualEncoder | None) -> Similari
     return find_similarity(about["similarity"]) if model is None else model.similarity
 
 
-def _open_items(path: Path, kind: Kind, about: Mapping[str, Any]) -> Items:
+def _open_items(
+    path: Path, kind: Kind, about: Mapping[str, Any], device: torch.device | None
+) -> Items:
     names = read_text(path / f"{kind}.txt").split("\n")[:-1]
     vectors = open_features(path / f"{kind}.npy")
     if vectors.ndim != 2 or not len(names) == len(vectors) == about[kind]["count"]:
         raise ValueError(f"{kind}.txt, {kind}.npy and {ABOUT} disagree about their number")
     index = path / f"{kind}.faiss"
     described = about[kind].get("index")
-    return Items(names, vectors, AnnIndex(described, path=index) if described else None)
+    return Items(names, vectors, AnnIndex(described, path=index) if described else None, device)
 
 
 def _open_links(path: Path, kinds: Mapping[Kind, Items]) -> np.ndarray | None:

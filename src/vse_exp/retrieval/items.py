@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from vse_exp.device import fits
+from vse_exp.evaluation.rows import as_rows
 from vse_exp.retrieval.ann import AnnIndex
 
 
@@ -22,14 +27,23 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True)
 class Items:
-    """A name and a row of `vectors` (n, dim) each."""
+    """A name and a row of `vectors` (n, dim) each. `device`: where they are searched; None: on the
+    CPU."""
 
     names: list[str]
     vectors: Any
     index: AnnIndex | None = None
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def searched(self) -> Tensor:
+        """The vectors, on the device if they fit there."""
+        rows = as_rows(self.vectors, "gallery's rows")
+        there = self.device is not None and fits(rows.nbytes, self.device)
+        return rows.to(self.device) if there else rows
 
     @property
     def pieces(self) -> Sequence[Items]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vse_exp.device import full_precision, smaller
 from vse_exp.errors import UserError
 from vse_exp.evaluation.rows import as_rows
 from vse_exp.evaluation.topk import TopK
@@ -41,18 +42,21 @@ class Hits(NamedTuple):
     items: np.ndarray
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
     """The `k` rows of `gallery` (n, d) with the largest inner products with each query (n_queries,
     d).
 
-    Both are arrays or tensors; the gallery may be memory-mapped, and of float16. `k` above n is
+    Both are arrays or tensors, on any device: of a gallery on the CPU blocks are brought to the
+    queries. The gallery may be memory-mapped, and of float16. `k` above n is
     cut. Of items with equal scores the lower row stands first; which of those that are equal at the
     k-th place come in is not defined. Raises UserError for sizes that do not fit and for queries
     that are not finite.
     """
     queries = as_rows(queries, "queries").float()
     gallery = as_rows(gallery, "gallery's rows")
+    if gallery.device.type != "cpu":
+        queries = queries.to(gallery.device)
     if queries.shape[1] != gallery.shape[1]:
         raise UserError(
             f"The queries have {queries.shape[1]} dimensions and the gallery {gallery.shape[1]}: "
@@ -63,14 +67,20 @@ def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
     if k < 1:
         raise UserError(f"k is {k}: ask for at least one item.")
     k = min(k, len(gallery))
-    best = [_Best(part, k) for part in queries.split(BLOCK_QUERIES)]
     widest = min(BLOCK_QUERIES, len(queries))
-    rows = min(BLOCK_ROWS, len(gallery), BLOCK_SCORES // widest)
-    product = _Product(rows, widest, queries.device)
-    for start in track(range(0, len(gallery), rows), "searching", verbose):
-        block = gallery[start : start + rows]
-        for part in best:
-            part.take(product(block, part.queries), start)
+
+    def find(rows: int) -> list[_Best]:
+        best = [_Best(part, k) for part in queries.split(BLOCK_QUERIES)]
+        product = _Product(rows, widest, queries.device)
+        for start in track(range(0, len(gallery), rows), "searching", verbose):
+            block = gallery[start : start + rows].to(queries.device)
+            for part in best:
+                with full_precision():
+                    scores = product(block, part.queries)
+                part.take(scores, start)
+        return best
+
+    best = smaller(find, min(BLOCK_ROWS, len(gallery), BLOCK_SCORES // widest), "gallery's rows")
     return Hits(
         *(np.concatenate(parts) for parts in zip(*(part.sorted() for part in best), strict=True))
     )
@@ -100,9 +110,9 @@ class _Product:
         # items by queries: a tall product is faster than a wide one where queries are few
         out = self.buffer[: len(rows) * len(queries)].view(len(rows), len(queries))
         if self.device.type != "cpu":
-            rows = rows.to(self.device)
+            return torch.mm(rows.float(), queries.T, out=out)
         if rows.dtype == torch.float32:
-            if len(queries) > 1 or self.device.type != "cpu":
+            if len(queries) > 1:
                 return torch.mm(rows, queries.T, out=out)
             # of a product with one vector BLAS makes no use of several threads, of several it does
             pieces = torch.get_num_threads()

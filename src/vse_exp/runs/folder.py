@@ -35,7 +35,7 @@ LONGEST_NAME = 150
 # comes out of it: no part of a run's name, and free to differ when it goes on.
 WATCHED = (
     "paths", "logger", "progress", "quiet", "resume", "disp_freq", "hydra", "data.root",
-    "data.num_workers", "data.in_memory",
+    "data.num_workers", "data.in_memory", "data.on_device",
 )  # fmt: skip
 _WATCHED = re.compile(rf"({'|'.join(map(re.escape, WATCHED))})(?![^./=@])")
 

@@ -89,7 +89,7 @@ def log_answers(
     dashboards = [logger for logger in loggers if isinstance(logger, Dashboard)]
     if not dashboards:
         return
-    images, captions = (torch.from_numpy(rows) for rows in embed_split(model, split))
+    images, captions = embed_split(model, split)
     answers = find_answers(images, captions, split, model.similarity, picture)
     for dashboard in dashboards:
         dashboard.show_answers(answers, step)

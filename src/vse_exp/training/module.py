@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -88,10 +89,7 @@ class RetrievalModule(LightningModule):
         if self.fusemix is not None:
             self._mix(FuseMix.draw(self.fusemix))
             image_ids = mixed_ids(image_ids)
-        if self.chunk_size is None:
-            images, captions = self.embed_pairs(batch)
-        else:
-            images, captions = encode_in_chunks(self.embed_pairs, batch.chunks(self.chunk_size))
+        images, captions = self.embed_pairs(batch)
         if self.loss.taught:
             self.loss.see(gather_ids(batch.caption_index, batch.total))
         loss = whole_loss(self.loss, images, captions, image_ids, batch.total)
@@ -110,12 +108,23 @@ class RetrievalModule(LightningModule):
 
     def embed_pairs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Embeddings (B, d) of a training batch's images and captions, as the loss sees them."""
-        captions = self.model.embed_captions(batch.tokens, batch.lengths)
-        images = self.model.embed_images(batch.images, self.model.normalize_images)
+        captions = self._embed(self.model.embed_captions, batch.tokens, batch.lengths)
+        images = self._embed(
+            partial(self.model.embed_images, normalized=self.model.normalize_images), batch.images
+        )
         if batch.image_row is not None:
             images = images.index_select(0, batch.image_row)
         count = len(batch.image_index)  # none where one stands in for an empty share of the batch
         return images[:count], captions[:count]
+
+    def _embed(self, embed: Callable[..., Tensor], *rows: Tensor | None) -> Tensor:
+        """All at once, or `chunk_size` of them after the other."""
+        size = self.chunk_size
+        if size is None:
+            return embed(*rows)
+        given = [part for part in rows if part is not None]
+        chunks = zip(*(part.split(size) for part in given), strict=True)
+        return encode_in_chunks(lambda chunk: (embed(*chunk),), chunks)[0]
 
     def _epochs_done(self, batch_idx: int) -> float:
         if self._trainer is None:  # a step by hand

@@ -47,7 +47,7 @@ def teach(
         teacher = load_model([teachers] if isinstance(teachers, str) else list(teachers))
         split = load_split_for(teacher, datamodule.config, "train")
         log.info("the teachers read %d captions, once", len(split.captions))
-        images, captions = map(torch.from_numpy, embed_split(teacher, split))
+        images, captions = (rows.cpu() for rows in embed_split(teacher, split))
     dealer = Dealer(datamodule.config, datamodule.vocabulary, datamodule.seed)
     kept = torch.from_numpy(dealer.kept(datamodule.tokenized("train")))
     module.loss.learn_from(images, captions[kept])

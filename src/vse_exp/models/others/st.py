@@ -48,6 +48,10 @@ class WholePictures(DualEncoder):
     def preprocessing(self) -> OpenPictures | None:
         return OpenPictures()
 
+    def embed_in(self, precision: str) -> None:
+        if precision != "32-true":
+            raise UserError(f"{self.name} embeds by itself: leave out precision={precision}.")
+
     def encode_sentences(
         self, captions: Sequence[str], batch_size: int | None = None, verbose: bool = False
     ) -> np.ndarray:

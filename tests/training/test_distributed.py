@@ -26,6 +26,7 @@ from conftest import composed, write_dataset
 from shards import write_shards
 from vse_exp.cli import config_dir
 from vse_exp.losses import ContrastiveLoss, HingeLoss
+from vse_exp.models.batch_norm import WholeBatchNorm
 from vse_exp.models.towers import of_transformers
 from vse_exp.models.towers.cutting import Side
 from vse_exp.train import main
@@ -68,7 +69,8 @@ def run_steps(part: slice, name: str, processes: int) -> list[tuple[Tensor, list
             for grad in grads:  # DDP's average
                 dist.all_reduce(grad)
                 grad /= processes
-        results.append((value, [grad.clone() for grad in grads]))
+        means = [buffer.clone() for buffer in encoders.buffers()]
+        results.append((value, [grad.clone() for grad in grads] + means))
         encoders.zero_grad()
         loss.zero_grad()
     return results
@@ -90,10 +92,13 @@ def step(encoders: nn.ModuleList, loss: ContrastiveLoss, part: slice, seed: int)
 
 
 def make_encoders(towers: bool = False) -> nn.ModuleList:
+    """Of images with a batch normalisation, that of torch where there is one process."""
     torch.manual_seed(1)
     if towers:
         return nn.ModuleList([ClipSide("image"), ClipSide("text")]).double()
-    return nn.ModuleList([nn.Linear(6, 5), nn.Linear(6, 5)]).double()
+    norm = WholeBatchNorm(5) if dist.is_initialized() else nn.BatchNorm1d(5)
+    images = nn.Sequential(nn.Linear(6, 5), norm)
+    return nn.ModuleList([images, nn.Linear(6, 5)]).double()
 
 
 class ClipSide(nn.Module):
@@ -176,7 +181,7 @@ def train_on_rank(rank: int, processes: int, port: int, given: list[str]) -> Non
     torch.set_num_threads(1)
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_RANK": rank}
     os.environ.update({key: str(value) for key, value in where.items()})
-    rank_zero_only.rank = rank  # which Lightning reads when it is imported
+    vars(rank_zero_only)["rank"] = rank  # which Lightning reads when it is imported
     sys.argv = ["vse_exp.train", *given, "trainer=ddp", f"trainer.devices={processes}"]
     main()
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
+from vse_exp.models.batch_norm import WholeBatchNorm
 from vse_exp.models.fusemix import FuseMix
 
 Activation = Literal["gelu", "relu"]
@@ -61,7 +62,7 @@ class Projection(nn.Module):
             first = nn.Linear(size, hidden)
             between: nn.Module = nn.ReLU() if activation == "relu" else nn.GELU()
             if batch_norm:
-                between = nn.Sequential(nn.BatchNorm1d(hidden), between)
+                between = nn.Sequential(WholeBatchNorm(hidden), between)
             last = nn.Linear(hidden, dim)
             if init == "zero":  # so that training starts from the linear map
                 nn.init.zeros_(last.weight)

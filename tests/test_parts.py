@@ -50,6 +50,15 @@ def importable(monkeypatch):
     monkeypatch.setitem(sys.modules, HERE, sys.modules[__name__])
 
 
+def absent() -> None:
+    raise ModuleNotFoundError("Try pip install it")
+
+
+def test_a_library_that_is_not_there_is_one_sentence():
+    with pytest.raises(UserError, match=r"absent cannot be built here: Try pip"):
+        build(node("absent"))
+
+
 def test_a_part_is_built_with_its_parts_and_its_node_builds_it_again():
     made = build(node("Outer", inner=node("Leaf", share=0.5), on="no"), 7)
     assert (made.dim, made.size, made.on, made.inner.share) == (7, 3, False, 0.5)

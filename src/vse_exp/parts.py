@@ -136,7 +136,10 @@ def _construct(node: dict[str, Any], given: Sequence[Any] = ()) -> Any:
     arguments = (*given, *node.get(ARGUMENTS, ()))
     waiting = _is_ours(found) and len(arguments) < _needed(found)
     make = partial(found, *arguments, **keys)
-    return make if node.get(PARTIAL) or waiting else make()
+    try:
+        return make if node.get(PARTIAL) or waiting else make()
+    except ModuleNotFoundError as error:  # of a library's class, which says how to install it
+        raise UserError(f"{node[TARGET]} cannot be built here: {error}") from error
 
 
 def _name(found: Callable[..., Any]) -> str:

@@ -154,7 +154,7 @@ def test_tensorboard_gets_the_same_scalars(tiny, tmp_path):
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     assert {"val/rsum", "val/aR@1", "test/rsum"} <= set(events.Tags()["scalars"])
-    assert {"ranks/a", "ranks/s"} <= set(events.Tags()["histograms"])
+    assert {"ranks/annotation", "ranks/search"} <= set(events.Tags()["histograms"])
 
 
 def test_an_agent_says_whose_run_it_is(tmp_path, monkeypatch):

@@ -22,5 +22,5 @@ class TensorBoardDashboard(Dashboard, TensorBoardLogger):
         for number, (caption, found) in enumerate(answers.search.items()):
             lines = [captions[caption], *(f"{one.mark} image {one.row}" for one in found)]
             writer.add_text(f"answers/search/{number}", "\n\n".join(lines), step)
-        writer.add_histogram("ranks/a", answers.annotation_ranks, step)
-        writer.add_histogram("ranks/s", answers.search_ranks, step)
+        writer.add_histogram("ranks/annotation", answers.annotation_ranks, step)
+        writer.add_histogram("ranks/search", answers.search_ranks, step)

@@ -57,7 +57,9 @@ def in_one_file(folder: Path, path: Path) -> None:
 
 def test_from_training_to_a_gallery(run, tmp_path: Path, tiny: Path) -> None:
     training = ["experiment=own", "paths.run_dir=run", "valid_freq=2"]
-    assert run("train", *training, "max_epochs=1")[0] == 0
+    status, said = run("train", *training, "max_epochs=1")
+    assert status == 0
+    assert "evaluate checkpoint=run/checkpoints/best.ckpt 'trust=[own_parts]'" in said
     folder = tmp_path / "own" / "run"
     trained = json.loads((folder / "results.json").read_text())
     assert set(trained) >= {"dev", "test"}

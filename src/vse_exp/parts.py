@@ -221,6 +221,14 @@ def locate(target: Any, where: str = "", trust: Sequence[str] | None = None) -> 
     return found
 
 
+def packages_of(node: Any) -> set[str]:
+    """Those besides vse_exp whose parts a config names, which loading them asks to trust."""
+    if isinstance(node, Mapping):
+        named = {node[TARGET].partition(".")[0]} if is_part(node) else set()
+        return named.union(*map(packages_of, node.values())) - {"vse_exp"}
+    return set().union(*map(packages_of, node)) if isinstance(node, list) else set()
+
+
 def _trusted(target: str, trust: Sequence[str]) -> bool:
     return any(target.startswith(f"{package}.") for package in trust)
 

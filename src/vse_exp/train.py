@@ -9,7 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vse_exp.cli import verb
+from vse_exp.cli import plain, verb
+from vse_exp.parts import packages_of
 from vse_exp.training.keys import Train
 
 log = logging.getLogger("vse_exp.train")  # not __main__, under which this may run
@@ -53,7 +54,9 @@ def main(cfg: DictConfig) -> float:
     if hydra.mode == RunMode.MULTIRUN:  # whose table tells the rest
         log.info("dev rsum %.1f, test %.1f", results["dev"]["rsum"], results["test"]["rsum"])
     elif is_first_process():
-        tell_end(results, cfg.paths.run_dir, hydra.runtime.choices["data"], overrides)
+        of_model = [plain(cfg.model), plain(cfg.data.vocabulary)]
+        chosen = hydra.runtime.choices["data"]
+        tell_end(results, cfg.paths.run_dir, chosen, overrides, packages_of(of_model))
     return results["dev"]["rsum"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -183,10 +183,17 @@ def _epoch(trainer: Trainer) -> str:
     return f"epoch {trainer.current_epoch + 1}{epochs}"
 
 
-def tell_end(results: Mapping[str, Any], run_dir: str, data: str, overrides: Sequence[str]) -> None:
+def tell_end(
+    results: Mapping[str, Any],
+    run_dir: str,
+    data: str,
+    overrides: Sequence[str],
+    trust: Iterable[str] = (),
+) -> None:
     """The table of results, where the model lies, and the next commands ready to paste.
 
-    `data`: the config group that was chosen; `overrides`: what was asked for.
+    `data`: the config group that was chosen; `overrides`: what was asked for; `trust`: packages of
+    the model's parts from outside.
     """
     print_results(results)
     console = Console()
@@ -197,7 +204,8 @@ def tell_end(results: Mapping[str, Any], run_dir: str, data: str, overrides: Seq
 
     tell(f"model: {checkpoint} (trained in {spoken(results['seconds'])})")
     of_data = [one for one in overrides if one.startswith(_OF_THE_DATA[1:])]
-    given = shlex.join([f"checkpoint={checkpoint}", f"data={data}", *of_data])
+    trusted = [f"trust=[{','.join(sorted(trust))}]"] if trust else []
+    given = shlex.join([f"checkpoint={checkpoint}", *trusted, f"data={data}", *of_data])
     tell("next:")
     for verb, more in (("evaluate", ""), ("report", " output=report"), ("demo", "")):
         tell(f"  python -m vse_exp.{verb} {given}{more}")

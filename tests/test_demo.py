@@ -203,6 +203,8 @@ def test_galleries_are_chosen_by_name(demo: Demo, model: VSE, scenes: Path) -> N
         (b"", "empty"),
         (b"MZ\x90 a program named photo.jpg", "not an image file"),
         (picture_bytes("BMP"), "not an image file"),
+        (picture_bytes("TIFF"), "not an image file"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image file"),
         (picture_bytes("PDF"), "another JPEG, PNG, GIF or WebP"),
         (picture_bytes()[:60], "Cannot read the picture"),
         (b"\xff\xd8\xff" + bytes(1000), "Cannot read the picture"),
@@ -214,6 +216,11 @@ def test_bad_uploads_are_refused_with_a_reason(port: int, content: bytes, messag
     assert status == 400
     assert isinstance(answer, dict)
     assert message in answer["error"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_uploads_of_these_kinds_are_taken(port: int, kind: str) -> None:
+    assert ask(port, "/api/search?k=3", picture_bytes(kind))[0] == 200
 
 
 def test_uploads_are_bounded(port: int) -> None:

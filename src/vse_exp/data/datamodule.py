@@ -177,7 +177,10 @@ class RetrievalDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, PairBatch) and self._images is not None:
-            return batch._replace(images=self._images.arrived(batch.images))
+            images = self._images.arrived(batch.images)
+            if self.trainer is not None:  # which has converted what is no longer the same
+                images = self.trainer.precision_plugin.convert_input(images)
+            return batch._replace(images=images)
         return batch
 
     def state_dict(self) -> dict[str, Any]:

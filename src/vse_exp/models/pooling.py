@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from vse_exp.models.one_direction import run_direction
 from vse_exp.parts import Part
 from vse_exp.schema import Positive, Size
 from vse_exp.text.vocabulary import inside_mask
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Pooling(nn.Module, Part):
@@ -102,6 +106,11 @@ class AttentionPooling(Pooling):
         return (weights * vectors).sum(1)
 
 
+def _eager(method: Method) -> Method:
+    """Left out of what torch.compile compiles; torch's own decorator forgets the arguments."""
+    return cast(Method, torch.compiler.disable(method))
+
+
 class GeneralizedPooling(Pooling):
     """GPO of VSE-infinity (Chen et al. 2021, section 3.2): each feature's values are sorted, and
     weighted by place; the weights come from a small bidirectional GRU over encodings of the place.
@@ -118,6 +127,7 @@ class GeneralizedPooling(Pooling):
         self.places = nn.GRU(encoding, hidden, batch_first=True, bidirectional=True)
         self.score = nn.Linear(hidden, 1, bias=False)
 
+    @_eager  # a loop over places, of which some versions compile each number anew
     def weights(self, lengths: Tensor, longest: int) -> Tensor:
         """Weights (n, longest) of the places, for sets of `lengths` (n,) vectors."""
         encoded = _sinusoids(longest, self.encoding, self.score.weight)

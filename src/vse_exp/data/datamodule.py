@@ -157,10 +157,9 @@ class RetrievalDataModule(LightningDataModule):
         """Those of the training split, on the device where the key `on_device` says so and they
         are features of which it has the room. UserError where it says so and they are not."""
         images, wanted = deal.images(self.split("train")), self.config["on_device"]
-        if not wanted or (wanted == "auto" and (self._device.type == "cpu" or self.pools)):
-            return images
-        share = SHARE if wanted == "auto" else None
-        there = None if self.pools else images.on_device(self._device, share)
+        unasked, there = wanted == "auto", None
+        if wanted and not self.pools and not (unasked and self._device.type == "cpu"):
+            there = images.on_device(self._device, SHARE if unasked else None)
         if there is None and wanted is True:
             raise UserError(
                 "data.on_device=true is for image features in one file: set it to auto or false."

@@ -19,8 +19,6 @@ from vse_exp.text.vocabulary import inside_mask
 class BagOfWords(WordEncoder):
     """Pooled word vectors, by default their sum, <eos> among them (the original's `bow`)."""
 
-    mixing: FuseMix | None = None
-
     def __init__(
         self,
         vocab_size: int,
@@ -48,7 +46,7 @@ class BagOfWords(WordEncoder):
             rows = self._sum(tokens, lengths)
         else:
             rows = self.pooling(self.embedding(tokens), lengths)
-        return self.mixing(rows) if self.training and self.mixing else rows
+        return self.mixed(rows)
 
     def _sum(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """Rows are looked up and trained once for each different word of the batch."""

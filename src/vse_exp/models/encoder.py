@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vse_exp.errors import UserError
 from vse_exp.models.fusemix import FuseMix
@@ -18,6 +18,8 @@ class Encoder(nn.Module, Part):
 
     logit: Logit | None = None
     """What the training that it comes from made of similarities; known from its start on."""
+    mixing: FuseMix | None = None
+    """What `mix` was told last."""
 
     @property
     def tower_of(self) -> tuple[dict[str, Any], nn.Module] | None:
@@ -39,6 +41,10 @@ class Encoder(nn.Module, Part):
             f"fusemix mixes fixed vectors, and {type(self).__name__} begins with none: leave "
             "it out."
         )
+
+    def mixed(self, vectors: Tensor) -> Tensor:
+        """Vectors as they are given, in a training with `fusemix` mixed."""
+        return self.mixing(vectors) if self.training and self.mixing else vectors
 
     def merge(self) -> dict[str, Any]:
         """Make adapters part of the weights that they stand beside; the keys that this changes."""

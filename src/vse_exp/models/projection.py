@@ -34,7 +34,7 @@ class Projection(nn.Module):
     """
 
     mean: Tensor
-    mixing: FuseMix | None = None
+    mixing: FuseMix | None
 
     def add_projection(
         self,
@@ -83,10 +83,6 @@ class Projection(nn.Module):
 
     def mix(self, mixing: FuseMix) -> None:
         self.mixing = mixing
-
-    def mixed(self, vectors: Tensor) -> Tensor:
-        """Vectors as they are given, in a training with `fusemix` mixed."""
-        return self.mixing(vectors) if self.training and self.mixing else vectors
 
     def prepare(self, vectors: Tensor) -> Tensor:
         vectors = self._power_normalize(vectors)

@@ -74,10 +74,9 @@ def search(queries: Any, gallery: Any, k: int, verbose: bool = False) -> Hits:
         product = _Product(rows, widest, queries.device)
         for start in track(range(0, len(gallery), rows), "searching", verbose):
             block = gallery[start : start + rows].to(queries.device)
-            for part in best:
-                with full_precision():
-                    scores = product(block, part.queries)
-                part.take(scores, start)
+            with full_precision():
+                for part in best:
+                    part.take(product(block, part.queries), start)
         return best
 
     best = smaller(find, min(BLOCK_ROWS, len(gallery), BLOCK_SCORES // widest), "gallery's rows")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import functools
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -34,8 +32,6 @@ Task = Callable[[DictConfig], object]
 Main = Callable[..., None]
 WORTH_TELLING = 2.0
 """Seconds from which on a command says how long it took."""
-
-atexit.register(gc.freeze)  # the end of Python would search all libraries for garbage, some 2 s
 
 
 def verb(

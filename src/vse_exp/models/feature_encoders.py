@@ -36,6 +36,10 @@ class _FeatureEncoder(Projection, ImageEncoder):
     def start(self, images: Blocks, seed: int) -> None:
         self.fit_mean(images())
 
+    def compile_parts(self) -> None:
+        self.pooling.compile_parts()
+        super().compile_parts()
+
     def forward(self, images: Tensor) -> Tensor:
         images, lengths = self.mixed(images), None
         if images.dim() == 3 and self.training:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,6 @@ from vse_exp.models.one_direction import run_direction
 from vse_exp.parts import Part
 from vse_exp.schema import Positive, Size
 from vse_exp.text.vocabulary import inside_mask
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Pooling(nn.Module, Part):
@@ -37,6 +34,9 @@ class Pooling(nn.Module, Part):
     def select(self, vectors: Tensor) -> Tensor:
         """Those of an image's vectors (B, n, d) that it will look at in training."""
         return vectors
+
+    def compile_parts(self) -> None:
+        """Told before the encoder that it is a part of is compiled."""
 
     def forward(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         raise NotImplementedError
@@ -106,11 +106,6 @@ class AttentionPooling(Pooling):
         return (weights * vectors).sum(1)
 
 
-def _eager(method: Method) -> Method:
-    """Left out of what torch.compile compiles; torch's own decorator forgets the arguments."""
-    return cast(Method, torch.compiler.disable(method))
-
-
 class GeneralizedPooling(Pooling):
     """GPO of VSE-infinity (Chen et al. 2021, section 3.2): each feature's values are sorted, and
     weighted by place; the weights come from a small bidirectional GRU over encodings of the place.
@@ -127,7 +122,10 @@ class GeneralizedPooling(Pooling):
         self.places = nn.GRU(encoding, hidden, batch_first=True, bidirectional=True)
         self.score = nn.Linear(hidden, 1, bias=False)
 
-    @_eager  # a loop over places, of which some versions compile each number anew
+    def compile_parts(self) -> None:
+        # left out, since some versions of torch compile its loop for each number of places anew
+        self.weights = partial(torch.compiler.disable(GeneralizedPooling.weights), self)
+
     def weights(self, lengths: Tensor, longest: int) -> Tensor:
         """Weights (n, longest) of the places, for sets of `lengths` (n,) vectors."""
         encoded = _sinusoids(longest, self.encoding, self.score.weight)

@@ -59,6 +59,7 @@ class Transformer(WordEncoder):
         self.projection = nn.Linear(width, dim)
 
     def compile_parts(self) -> None:
+        self.pooling.compile_parts()
         self.compile(dynamic=True)  # captions of many lengths
 
     def sparse_tables(self) -> list[nn.Embedding]:

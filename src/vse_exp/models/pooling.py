@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -124,7 +125,8 @@ class GeneralizedPooling(Pooling):
 
     def compile_parts(self) -> None:
         # left out, since some versions of torch compile its loop for each number of places anew
-        self.weights = partial(torch.compiler.disable(GeneralizedPooling.weights), self)
+        eager = torch.compiler.disable(GeneralizedPooling.weights)
+        cast(Any, self).weights = partial(eager, self)
 
     def weights(self, lengths: Tensor, longest: int) -> Tensor:
         """Weights (n, longest) of the places, for sets of `lengths` (n,) vectors."""

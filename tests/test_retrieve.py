@@ -25,7 +25,7 @@ from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.vse import VSE
 from vse_exp.retrieval import build
-from vse_exp.retrieval.gallery import open_gallery
+from vse_exp.retrieval.opening import open_gallery
 from vse_exp.retrieval.queries import read_queries
 from vse_exp.text.vocabulary import Vocabulary
 

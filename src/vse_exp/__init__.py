@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vse_exp.pages.showing import show
     from vse_exp.retrieval.build import build_gallery
     from vse_exp.retrieval.captioning import retrieve_captions, retrieve_images
-    from vse_exp.retrieval.gallery import open_gallery
+    from vse_exp.retrieval.opening import open_gallery
     from vse_exp.retrieval.regularities import regularities
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _PUBLIC = {
     "evalrank": "vse_exp.evaluation.evaluator",
     "i2t": "vse_exp.evaluation.directions",
     "load_model": "vse_exp.compat.loading",
-    "open_gallery": "vse_exp.retrieval.gallery",
+    "open_gallery": "vse_exp.retrieval.opening",
     "regularities": "vse_exp.retrieval.regularities",
     "retrieve_captions": "vse_exp.retrieval.captioning",
     "retrieve_images": "vse_exp.retrieval.captioning",

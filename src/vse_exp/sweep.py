@@ -29,7 +29,8 @@ class Sweep(Keys):
 @verb("sweep", Sweep)
 def main(cfg: DictConfig) -> None:
     try:
-        from vse_exp.runs.search import Space, open_study, run_study
+        from vse_exp.runs.search import open_study, run_study
+        from vse_exp.runs.space import Space
     except ModuleNotFoundError as error:
         raise UserError("Searching needs optuna: pip install 'vse_exp[sweep]'.") from error
     from vse_exp.training.fit import train

@@ -16,7 +16,7 @@ from vse_exp.evaluate import main as evaluate
 from vse_exp.evaluation.vectors import given_vectors
 from vse_exp.index import main as index
 from vse_exp.report import main as report
-from vse_exp.retrieval.gallery import open_gallery
+from vse_exp.retrieval.opening import open_gallery
 
 IMAGES = [[1, 0], [0, 2]]
 CAPTIONS = [[2, 1], [1, 3], [0, 1], [1, 1]]

@@ -25,7 +25,7 @@ from vse_exp.data.scenes.sampling import sample_scene
 from vse_exp.models.checkpoint import save_model
 from vse_exp.models.others import load_other
 from vse_exp.pages.demo import open_demo
-from vse_exp.retrieval.gallery import open_gallery
+from vse_exp.retrieval.opening import open_gallery
 from vse_exp.text.vocabulary import Vocabulary
 
 N_IMAGES, EACH = 6, 5

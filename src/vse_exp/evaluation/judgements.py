@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vse_exp.errors import UserError
 from vse_exp.evaluation.correlation import correlation_intervals, correlations
-from vse_exp.evaluation.ranks import exact_pairs
+from vse_exp.evaluation.exact import exact_pairs
 from vse_exp.evaluation.relevance import Ids
 from vse_exp.evaluation.rows import rows_of_both
 from vse_exp.files import read_lines

@@ -14,7 +14,6 @@ tie when their difference is within the rounding of float64 (about 1e-12 at 1,02
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,11 +21,9 @@ from torch import Tensor
 
 from vse_exp.evaluation.answers import Answers, Relevance, pair_relevance
 from vse_exp.evaluation.blocks import Block, in_blocks, score_blocks
+from vse_exp.evaluation.exact import Pairs, Rounding, exact_pairs
 from vse_exp.evaluation.rows import as_map, check_map, row_norms, rows_of_both
-from vse_exp.similarity import Similarity, SimilarityLike, find_similarity
-
-PAIRED_ON_CPU, PAIRED_ELSEWHERE = 1 << 15, 1 << 24
-"""Elements of the rows whose pairs are scored at once in float64."""
+from vse_exp.similarity import SimilarityLike, find_similarity
 
 
 def retrieval_ranks(
@@ -85,7 +82,7 @@ def rank_answers(
             exact_pairs(score, images, captions, for_images.query, for_images.item),
             exact_pairs(score, images, captions, for_captions.item, for_captions.query),
         )
-    rounding = _Rounding.of(images, captions)
+    rounding = Rounding.of(images, captions)
     caption_offset, image_offset = offsets or (None, None)
     bound = score.bound(image_norms, caption_norms.max())
     annotation = _Direction(for_images, right[0], every, bound, caption_offset, rounding)
@@ -97,7 +94,7 @@ def rank_answers(
         search.counts.zero_()
         task = "ranking" if verbose else None
         for i, j, scores, flags in score_blocks(score, images, captions, block, task):
-            pairs = _Pairs(score, images[i], captions[j])
+            pairs = Pairs(score, images[i], captions[j])
             annotation.count(i, j, scores, flags, pairs.scores)
             search.count(j, i, scores.T, flags.T, lambda c, p, pairs=pairs: pairs.scores(p, c))
 
@@ -120,7 +117,7 @@ class _Direction:
         every: bool,
         bound: Tensor,
         offset: Tensor | None,
-        rounding: _Rounding,
+        rounding: Rounding,
     ) -> None:
         self.relevance, self.every = relevance, every
         self.offset = None if offset is None else offset.to(right)
@@ -231,56 +228,3 @@ def _firsts(query: Tensor, n_queries: int) -> np.ndarray:
     """Where the rows of each query begin among ascending queries, and the end, (n_queries + 1,)."""
     bounds = torch.arange(n_queries + 1, device=query.device)
     return torch.searchsorted(query, bounds).cpu().numpy()
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Float64 scores of chosen pairs of a block of images and captions."""
-
-    similarity: Similarity
-    images: Tensor
-    captions: Tensor
-
-    def scores(self, i: Tensor, j: Tensor) -> Tensor:
-        """Scores (n,) of the pairs of rows `i` of the images and `j` of the captions."""
-        size = len(self.images), len(self.captions)
-        if 64 * len(i) < size[0] * size[1]:
-            return exact_pairs(self.similarity, self.images, self.captions, i, j)
-        # many, as where embeddings have collapsed: one product is cheaper than its pairs
-        out = self.images.new_empty(size, dtype=torch.float64)
-        return self.similarity.block(self.images.double(), self.captions.double(), out)[i, j]
-
-
-def exact_pairs(
-    similarity: Similarity, images: Tensor, captions: Tensor, i: Tensor, j: Tensor
-) -> Tensor:
-    """Float64 scores (n,) of the pairs of rows `i` of `images` and `j` of `captions`."""
-    # on a CPU few enough that torch does not split them among threads, which would wait more
-    elements = PAIRED_ON_CPU if images.device.type == "cpu" else PAIRED_ELSEWHERE
-    step = max(1, elements // images.shape[1])
-    scores = [
-        similarity.pairs(images[some].double(), captions[others].double())
-        for some, others in zip(i.split(step), j.split(step), strict=True)
-    ]
-    return torch.cat(scores)
-
-
-@dataclass(frozen=True)
-class _Rounding:
-    """How far computed scores may be from exact ones, relative to the largest score possible.
-
-    A sum of n products is off by n times the unit roundoff at most, in whatever order it is added
-    up (Higham 2002, section 3.1); some more for the rounding of inputs, offsets and thresholds.
-    """
-
-    float32: float
-    float64: float
-    underflow: float
-
-    @classmethod
-    def of(cls, images: Tensor, captions: Tensor) -> _Rounding:
-        """That of products of these rows in float32."""
-        exact = {images.dtype, captions.dtype} <= {torch.float32, torch.float16, torch.bfloat16}
-        inputs = 0.0 if exact else 2.0**-24
-        terms = images.shape[1] + 16
-        return cls(1.01 * terms * 2.0**-24 + 2 * inputs, terms * 2.0**-52, terms * 2.0**-126)

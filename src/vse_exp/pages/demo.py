@@ -18,7 +18,8 @@ from vse_exp.errors import UserError
 from vse_exp.images.decoding import UnreadableImage, decode_image
 from vse_exp.retrieval.captioning import Retriever
 from vse_exp.retrieval.collection import gallery_from_config
-from vse_exp.retrieval.gallery import Gallery, Hits, Kind, open_gallery
+from vse_exp.retrieval.gallery import Gallery, Hits, Kind
+from vse_exp.retrieval.opening import open_gallery
 from vse_exp.retrieval.pictures import Thumbnails, gallery_thumbnails
 from vse_exp.retrieval.reasons import pair_score, region_effects, word_effects
 
@@ -85,9 +86,7 @@ class Demo:
 
     def sentence(self, shelf: str, text: str, k: int) -> dict[str, Any]:
         """What a sentence finds."""
-        self._check_text(text)
-        if not text.strip():
-            raise UserError("Type a sentence, or give a picture.")
+        self._check_text(text, "Type a sentence, or give a picture.")
         with self._working() as clock:
             retriever = self._shelf(shelf).retriever
             with clock.part("embedding"):
@@ -117,9 +116,7 @@ class Demo:
     def reasons(self, shelf: str, text: str, image: int | bytes) -> dict[str, Any]:
         """The score of a sentence and an image, a row of the gallery or an upload; what it loses
         without each word, and without each part of the picture (None where it is not at hand)."""
-        self._check_text(text)
-        if not text.strip():
-            raise UserError("There is no sentence to look into: give q=….")
+        self._check_text(text, "There is no sentence to look into: give q=….")
         with self._working() as clock:
             chosen = self._shelf(shelf)
             retriever, gallery = chosen.retriever, chosen.retriever.gallery
@@ -202,9 +199,12 @@ class Demo:
         }
         return {**named, "milliseconds": clock.milliseconds}
 
-    def _check_text(self, text: str) -> None:
+    def _check_text(self, text: str, blank: str | None = None) -> None:
+        """UserError for what is too long, and `blank` for what says nothing."""
         if len(text) > self.limits.characters:
             raise UserError(f"Sentences may have {self.limits.characters} characters: shorten it.")
+        if blank and not text.strip():
+            raise UserError(blank)
 
 
 class _Clock:

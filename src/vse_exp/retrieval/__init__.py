@@ -2,8 +2,9 @@
 
 from vse_exp.retrieval.build import build_gallery
 from vse_exp.retrieval.captioning import Retriever, retrieve_captions, retrieve_images
-from vse_exp.retrieval.gallery import Gallery, open_gallery
+from vse_exp.retrieval.gallery import Gallery
 from vse_exp.retrieval.items import Hit, Items
+from vse_exp.retrieval.opening import open_gallery
 from vse_exp.retrieval.search import Hits, search
 
 __all__ = [

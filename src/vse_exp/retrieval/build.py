@@ -25,9 +25,9 @@ from vse_exp.retrieval.gallery import (
     Gallery,
     Items,
     Kind,
-    open_gallery,
     search_device,
 )
+from vse_exp.retrieval.opening import open_gallery
 from vse_exp.sharding import Shard, joined_rows, put_rows
 
 BLOCK_CAPTIONS = 1 << 16

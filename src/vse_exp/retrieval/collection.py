@@ -26,7 +26,8 @@ from vse_exp.images.sources import open_pictures
 from vse_exp.models.dual import DualEncoder
 from vse_exp.retrieval.ann import AnnOptions
 from vse_exp.retrieval.build import build_gallery, build_share
-from vse_exp.retrieval.gallery import Gallery, is_gallery, joined_galleries, open_gallery
+from vse_exp.retrieval.gallery import Gallery, joined_galleries
+from vse_exp.retrieval.opening import is_gallery, open_gallery
 from vse_exp.sharding import Shard, stamp
 from vse_exp.split_files import SplitFiles
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_text
 from vse_exp.runs.board import Board, label_lines, short_overrides
 from vse_exp.runs.folder import RunFolder, run_name
+from vse_exp.runs.space import Space
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ Train = Callable[[DictConfig, list[str], Callable[[int, float], None]], dict[str
 HEARTBEAT_SECONDS = 20
 HOPELESS = 3
 """A study ends after so many failures where no trial has come to its end."""
-DIGITS = 4
-_NUMBERS = {"low": int | float, "high": int | float, "step": int | float, "log": bool}
 
 
 @contextmanager
@@ -85,48 +84,6 @@ def _storage(address: str, retries: int = 4) -> JournalStorage | RDBStorage:
         raise UserError(f"storage={address}: {str(error).splitlines()[0]}") from error
 
 
-class Space:
-    """What a study draws: `{choices: […]}` or `{low, high[, log][, step]}` a key, and single
-    values, which hold for every trial unless the command says otherwise.
-
-    UserError for any other specification, and for a key that the command sets as well.
-    """
-
-    def __init__(self, space: Mapping[str, Any], train: Sequence[str]) -> None:
-        asked = {one.lstrip("+~").partition("=")[0] for one in train}
-        self.drawn = {key: spec for key, spec in space.items() if isinstance(spec, Mapping)}
-        self.train = [
-            f"{key}={value}"
-            for key, value in space.items()
-            if key not in self.drawn and key not in asked
-        ] + list(train)
-        for key, spec in self.drawn.items():
-            if key in asked:
-                raise UserError(f"{key} is in the space and in train: take it out of one.")
-            numbers = {"low", "high"} <= set(spec) <= set(_NUMBERS) and all(
-                isinstance(value, _NUMBERS[name]) for name, value in spec.items()
-            )
-            if set(spec) != {"choices"} and not numbers:
-                raise UserError(
-                    f"space.{key}: write {{choices: […]}} or {{low: …, high: …[, log: true]}}."
-                )
-
-    def suggest(self, trial: optuna.trial.BaseTrial) -> list[str]:
-        """The overrides of a trial; numbers have four digits, which a person can repeat."""
-        return [f"{key}={_suggest(trial, key, spec)}" for key, spec in self.drawn.items()]
-
-
-def _suggest(trial: optuna.trial.BaseTrial, key: str, spec: Mapping[str, Any]) -> Any:
-    if "choices" in spec:
-        return trial.suggest_categorical(key, list(spec["choices"]))
-    low, high = spec["low"], spec["high"]
-    options: dict[str, Any] = {name: spec[name] for name in ("log", "step") if name in spec}
-    if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(key, low, high, **options)
-    value = trial.suggest_float(key, float(low), float(high), **options)
-    return min(max(float(f"{value:.{DIGITS}g}"), float(low)), float(high))
-
-
 class _Failed(Exception):
     """A trial's training failed, which does not end the study."""
 
@@ -146,7 +103,7 @@ def run_study(
     Several workers may end with a few trials more. UserError where a trial has failed.
     """
     # a mistake in the command is told before any trial
-    compose([*space.train, *space.suggest(_first(space))])
+    compose([*space.train, *space.suggest(space.first)])
 
     begun: dict[str, Path] = {}
 
@@ -215,14 +172,6 @@ def _tell(study: optuna.Study, space: Space) -> None:
         raise UserError(
             f"{len(failed)} of {len(well) + len(failed)} trials failed: {' | '.join(reasons[:3])}"
         )
-
-
-def _first(space: Space) -> optuna.trial.FixedTrial:
-    """The values at the beginning of each range, to compose a config with."""
-    specs = space.drawn.items()
-    return optuna.trial.FixedTrial(
-        {key: spec["choices"][0] if "choices" in spec else spec["low"] for key, spec in specs}
-    )
 
 
 def _run_trial(

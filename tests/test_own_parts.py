@@ -63,6 +63,9 @@ def test_from_training_to_a_gallery(run, tmp_path: Path, tiny: Path) -> None:
     folder = tmp_path / "own" / "run"
     trained = json.loads((folder / "results.json").read_text())
     assert set(trained) >= {"dev", "test"}
+    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    best = max(line["val/rsum"] for line in lines if "val/rsum" in line)
+    assert best == pytest.approx(trained["dev"]["rsum"])
     checkpoint = "checkpoint=run/checkpoints/best.ckpt"
 
     status, said = run("evaluate", checkpoint, "split=test")

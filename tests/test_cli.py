@@ -43,6 +43,12 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
     from vse_exp.evaluate import main as evaluate_main
 
     expected = json.loads((trained / "results.json").read_text())
+    choices = json.loads((trained / "about.json").read_text())["choices"]
+    assert (choices["experiment"], choices["data"], choices["loss"]) == (
+        "best",
+        "custom",
+        "infonce_captions",
+    )
     best = trained / "checkpoints" / "best.ckpt"
     data = ["data=custom", "data.name=tiny", f"paths.data_dir={tiny}"]
     output, ranks = tmp_path / "out.json", tmp_path / "ranks.npz"

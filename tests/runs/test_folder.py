@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from omegaconf import OmegaConf
 
+from vse_exp.cli import user_message
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.runs.folder import RunFolder, is_watched, run_name
 
@@ -41,7 +42,7 @@ def test_a_run_goes_on_with_other_workers_and_not_with_another_rate(tmp_path):
     folder.prepare()
     folder.last.write_bytes(b"")
     config = OmegaConf.create({"seed": 1, "lrate": 1e-5, "data": {"num_workers": 0, "root": "a"}})
-    folder.record(config, [])
+    folder.record(config, [], {})
     folder.check(OmegaConf.merge(config, {"data": {"num_workers": 4, "root": "b"}}))
     with pytest.raises(UserError, match=r"lrate=1e-05 \(now 0.1\)"):
         folder.check(OmegaConf.merge(config, {"lrate": 0.1}))
@@ -61,9 +62,9 @@ def test_a_broken_file_is_named(tmp_path, name):
 def test_one_process_at_a_time_writes(tmp_path):
     code = (
         "from vse_exp.runs.folder import RunFolder\n"
-        f"with RunFolder({str(tmp_path)!r}).hold(): print('held')"
+        f"with RunFolder({str(tmp_path)!r}).hold(str): print('held')"
     )
-    with RunFolder(tmp_path).hold():
+    with RunFolder(tmp_path).hold(user_message):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "is being trained by another process" in other.stderr
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).stdout == b"held\n"
@@ -75,7 +76,7 @@ def test_one_process_at_a_time_writes(tmp_path):
 )
 def test_why_a_training_failed_is_kept(tmp_path, error, kept):
     folder = RunFolder(tmp_path)
-    with pytest.raises(type(error)), folder.hold():
+    with pytest.raises(type(error)), folder.hold(user_message):
         raise error
     assert folder.failed.is_file() is (kept is not None)
     status = ("failed", f"before its first update: {kept}") if kept else ("unfinished",)

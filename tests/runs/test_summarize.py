@@ -37,6 +37,22 @@ def runs(tmp_path) -> Path:
     return tmp_path / "runs"
 
 
+def test_a_group_that_was_not_asked_for_has_its_choice(runs, tmp_path, capsys):
+    """The experiment of a run without one is what the command chose by itself."""
+    (folder, *others) = sorted(runs.iterdir())
+    (folder / "overrides.json").write_text('["model.encoder=bow", "experiment=siglip", "seed=0"]')
+    for other in others:
+        (other / "about.json").write_text('{"choices": {"experiment": "best", "seed": "no"}}')
+    arguments = [str(runs), "--group", "experiment", "--group", "seed", "--sort", "experiment"]
+    assert main([*arguments, "--csv", str(tmp_path / "t.csv")]) == 0
+    found = [(row["experiment"], row["seed"]) for row in table(tmp_path / "t.csv")]
+    assert set(found) == {("siglip", "0"), ("best", "0"), ("best", "1"), ("best", "2")}
+    (folder / "about.json").write_text('{"choices": 1}')
+    capsys.readouterr()
+    assert main([str(runs)]) == 0
+    assert "about.json is broken: its choices are no mapping" in capsys.readouterr().out
+
+
 def table(path: Path) -> list[dict[str, str]]:
     head, *lines = [line.split(",") for line in path.read_text().splitlines()]
     return [dict(zip(head, line, strict=True)) for line in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from vse_exp.errors import Interrupted, UserError
 INTERRUPTED = 75
 """Exit status of a run that was interrupted after saving: the same command goes on with it."""
 NO_MEMORY = ("can't allocate memory", "out of memory")
-"""What torch says when there is no more, of a CPU and of a GPU."""
+"""What torch says when there is no more, of a CPU and of a GPU (OutOfMemoryError)."""
 
 
 @contextmanager
@@ -52,15 +53,21 @@ def user_message(error: BaseException) -> str | None:
             return f"{link.full_key}=… is required and was not given."
         if isinstance(link, OmegaConfBaseException | yaml.YAMLError):
             return _in_one_line(link)
-        if isinstance(link, MemoryError) or str(link).lower().count(NO_MEMORY[0]):
-            return f"There is not enough memory: {_in_one_line(link) or 'ask for less at once'}"
-        if type(link).__name__ == "OutOfMemoryError" or NO_MEMORY[1] in str(link).lower():
-            return f"There is not enough memory: {_in_one_line(link)}"
+        if isinstance(link, MemoryError) or any(said in str(link).lower() for said in NO_MEMORY):
+            return _no_memory(str(link))
         if isinstance(link, OSError) and link.strerror:
             named = f"{link.filename}: " if link.filename is not None else ""
             return f"{named}{link.strerror}."
         link = link.__cause__
     return None
+
+
+def _no_memory(said: str) -> str:
+    """Of what NumPy or torch say, how much they tried to allocate."""
+    found = re.search(r"allocate (\d+) bytes|allocate ([\d.]+ [KMGT]iB)", said)
+    size = "" if found is None else found[2] or f"{int(found[1]) / 2**30:.1f} GiB"
+    wanted = f" for {size} at once" if size else ""
+    return f"There is not enough memory{wanted}: ask for less, as by smaller batches."
 
 
 def _in_one_line(error: BaseException) -> str:

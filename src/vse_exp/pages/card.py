@@ -101,7 +101,7 @@ def _facts(checkpoint: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
     overrides = run.overrides().items()
     asked = [published(f"{key}={value}") for key, value in overrides if not is_watched(key)]
     facts["command"] = shlex.join(["python", "-m", "vse_exp.train", *asked])
-    about = read_mapping(run.path / "about.json")
+    about = read_mapping(run.about)
     facts["training"]["packages"] = ", ".join(
         f"{name} {version}" for name, version in about.get("packages", {}).items() if version
     )

@@ -134,8 +134,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _state(folder: RunFolder) -> dict[str, Any]:
     """How a run ended, and its results where it has some."""
     state, reason, results = folder.state()
-    about = folder.path / "about.json"
-    known = read_mapping(about) if about.is_file() else {}
+    known = read_mapping(folder.about) if folder.about.is_file() else {}
     return {
         "state": f"{state} {reason}".strip(),
         "results": {split: results[split] for split in ("dev", "test") if split in results},

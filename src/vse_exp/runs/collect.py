@@ -144,7 +144,7 @@ def _read_folder(folder: RunFolder) -> dict[str, dict[str, Any]]:
     asked: dict[str, str] = {}
     try:
         asked = folder.overrides()
-        settings = asked | flatten(read_mapping(folder.config))
+        settings = folder.choices() | asked | flatten(read_mapping(folder.config))
         keys = {key: "" if value is None else str(value) for key, value in settings.items()}
         status, reason, results = folder.state()
     except UserError as error:

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -74,6 +74,7 @@ class RunFolder:
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
         self.config = self.path / "config.yaml"
+        self.about = self.path / "about.json"
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.failed = self.path / "failed.txt"
@@ -104,6 +105,14 @@ class RunFolder:
         if not isinstance(asked, list) or not all(isinstance(one, str) for one in asked):
             raise UserError(f"{file} is no list of overrides.")
         return dict(one.lstrip("+~").split("=", 1) for one in asked if "=" in one)
+
+    def choices(self) -> dict[str, str]:
+        """What was chosen of each group of configs, asked for or not, as far as it was recorded.
+        UserError for a broken file."""
+        recorded = read_mapping(self.about).get("choices", {}) if self.about.is_file() else {}
+        if not isinstance(recorded, dict):
+            raise UserError(f"{self.about} is broken: its choices are no mapping.")
+        return recorded
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
         """Finished, failed, pruned or unfinished; how far it is or why it failed; its results.
@@ -155,15 +164,23 @@ class RunFolder:
                 f"paths.run_dir, or resume=never to train anew, or resume={self.last} to go on."
             )
 
-    def record(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
-        """Write the resolved config, the overrides, git state and package versions."""
+    def record(
+        self, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, str | None]
+    ) -> None:
+        """Write the resolved config, the overrides, the choice of each group of configs as far as
+        they are known, git state and package versions."""
         write_text(self.config, _resolved(cfg))
         write_json(self.path / "overrides.json", list(overrides))
         write_json(
-            self.path / "about.json",
+            self.about,
             {
                 "command": sys.argv,
                 "seed": cfg.seed,
+                "choices": {
+                    group: choice
+                    for group, choice in choices.items()
+                    if choice is not None and not group.startswith("hydra/")
+                },
                 "git_commit": _git("rev-parse", "HEAD"),
                 "python": platform.python_version(),
                 "platform": platform.platform(),
@@ -175,9 +192,10 @@ class RunFolder:
             write_text(self.path / "git.diff", diff)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, told: Callable[[Exception], str | None]) -> Iterator[None]:
         """While a training writes here: no other one may, the program's log is appended to
-        `train.log`, and an error that ends it is kept in `failed.txt`.
+        `train.log`, and an error that ends it is kept in `failed.txt`, in the last line what is
+        `told` of it to a user.
 
         UserError where another process holds this folder.
         """
@@ -200,8 +218,8 @@ class RunFolder:
         except Interrupted:
             raise
         except Exception as error:
-            known = isinstance(error, UserError)
-            write_text(self.failed, str(error) if known else traceback.format_exc().strip())
+            trace = "" if isinstance(error, UserError) else traceback.format_exc().strip()
+            write_text(self.failed, "\n".join(filter(None, [trace, told(error)])))
             raise
         finally:
             logger.removeHandler(handler)

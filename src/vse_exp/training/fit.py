@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from vse_exp.cli import plain
+from vse_exp.cli import plain, user_message
 from vse_exp.data.datamodule import SPLITS, RetrievalDataModule
 from vse_exp.data.layouts import Split
 from vse_exp.data.opening import split_fingerprint
@@ -78,8 +79,14 @@ def _train_or_read(
     if not is_first_process():
         logging.getLogger("vse_exp").setLevel(logging.WARNING)
         return _train(cfg, overrides, folder, report)
-    with folder.hold():
+    with folder.hold(user_message):
         return _train(cfg, overrides, folder, report)
+
+
+def _choices() -> Mapping[str, str | None]:
+    """The choice of each group of configs, where the command is a training's own."""
+    command = HydraConfig.get() if HydraConfig.initialized() else None
+    return command.runtime.choices if command and command.job.config_name == "train" else {}
 
 
 def _train(
@@ -94,7 +101,7 @@ def _train(
     torch.set_float32_matmul_precision(cfg.matmul_precision)
     resume_from = resume_path(cfg, folder)
     if is_first_process():
-        folder.record(cfg, overrides)
+        folder.record(cfg, overrides, _choices())
         write_json(folder.path / DATA, _fingerprints(cfg))
     log.info("run: %s, seed %d", folder.path, cfg.seed)
     module, datamodule = build_parts(cfg)

@@ -18,7 +18,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vse_exp.cli import show_log, user_message
@@ -36,10 +35,8 @@ SWEEP = "VSE_EXP_SWEEP"
 
 
 def run_job(cfg: DictConfig, job: Callable[[], object]) -> object:
-    """Run one training. In a multirun a failure, of a wrong key too, is kept in the run folder, and
+    """Run one training of a multirun. A failure, of a wrong key too, is kept in the run folder, and
     NaN returned, as searches know one."""
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return job()
     torch.set_num_threads(threads_a_job())
     folder = RunFolder(str(cfg.paths.run_dir))
     folder.failed.unlink(missing_ok=True)

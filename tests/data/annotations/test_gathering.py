@@ -97,6 +97,11 @@ def test_fractions_are_drawn_by_names_and_seed():
     splits = list(one.splits.values())
     assert [splits.count(name) for name in ("train", "dev", "test")] == [65, 10, 25]
     assert one.splits == two.splits != other.splits
+    few = named(5)
+    assign_fractions(
+        few, {"dev": 0.1, "test": 0.1, "rest": 0.0}, 0
+    )  # none would be nothing to judge by
+    assert sorted(few.splits.values()) == ["dev", "test", "train", "train", "train"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_fractions_are_drawn_by_names_and_seed():
     [
         ({"dev": 1.0}, "must each lie"),
         ({"dev": 0.5, "test": 0.5}, "leave something"),
-        ({"dev": 0.01}, "is none"),
+        ({"dev": 0.9, "test": 0.09}, "10 pictures are too few for dev, test and something"),
     ],
 )
 def test_impossible_fractions(fractions, message):

@@ -32,7 +32,7 @@ def leave_out_unassigned(annotations: Annotations) -> list[str]:
 
 
 def assign_fractions(annotations: Annotations, fractions: Mapping[str, float], seed: int) -> None:
-    """Draw pictures for each split of `fractions`; the rest is `train`.
+    """Draw pictures for each split of `fractions`, one at least; the rest is `train`.
 
     The draw depends on the set of names and the seed, not on the order in the file.
     """
@@ -43,14 +43,13 @@ def assign_fractions(annotations: Annotations, fractions: Mapping[str, float], s
         )
     names = sorted(annotations)
     drawn = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
-    start = 0
+    counts = {name: max(1, round(share * len(names))) for name, share in shares.items() if share}
+    if sum(counts.values()) >= len(names):
+        raise UserError(
+            f"{len(names)} pictures are too few for {', '.join(counts)} and something to train on."
+        )
     annotations.splits = dict.fromkeys(annotations, "train")
-    for split, share in shares.items():
-        count = round(share * len(names))
-        if share and not count:
-            raise UserError(
-                f"fractions.{split}={share} of {len(names)} pictures is none: raise it, or set 0."
-            )
-        for name in drawn[start : start + count]:
+    for split, count in counts.items():
+        for name in drawn[:count]:
             annotations.splits[name] = split
-        start += count
+        del drawn[:count]

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import pytest
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
@@ -20,7 +19,6 @@ from vse_exp.training.multirun import threads_a_job
 )  # fmt: skip
 def test_jobs_share_the_cores(monkeypatch, launcher: dict[str, Any], expected: int):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     chosen = OmegaConf.create({"launcher": launcher})
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: chosen))
-    assert threads_a_job() == expected
+    assert threads_a_job(8) == expected

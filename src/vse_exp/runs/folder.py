@@ -19,7 +19,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
@@ -233,6 +232,8 @@ def _resolved(cfg: DictConfig) -> str:
 
 def peak_memory() -> dict[str, int]:
     """The largest memory of this process so far, in MB: resident, and of a GPU where one is."""
+    import torch  # not by everybody who reads a folder
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = {"peak_memory_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3))}
     if torch.cuda.is_available():

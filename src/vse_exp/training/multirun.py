@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -37,7 +36,9 @@ SWEEP = "VSE_EXP_SWEEP"
 def run_job(cfg: DictConfig, job: Callable[[], object]) -> object:
     """Run one training of a multirun. A failure, of a wrong key too, is kept in the run folder, and
     NaN returned, as searches know one."""
-    torch.set_num_threads(threads_a_job())
+    import torch  # Hydra makes the table below before anything else
+
+    torch.set_num_threads(threads_a_job(torch.get_num_threads()))
     folder = RunFolder(str(cfg.paths.run_dir))
     folder.failed.unlink(missing_ok=True)
     _announce(folder)
@@ -71,12 +72,12 @@ def _announce(folder: RunFolder) -> None:
             mute_terminal()
 
 
-def threads_a_job() -> int:
-    """Torch threads of a job, where a launcher runs several at once on one machine."""
+def threads_a_job(threads: int) -> int:
+    """Torch threads of a job, of so many, where a launcher runs several at once on one machine."""
     at_once = HydraConfig.get().launcher.get("n_jobs") or 1
     cores = os.cpu_count() or 1
     at_once = cores if at_once < 0 else at_once
-    return max(1, min(torch.get_num_threads(), cores // at_once))
+    return max(1, min(threads, cores // at_once))
 
 
 class SweepTable(Callback):

@@ -13,6 +13,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # one worker a core: threads of theirs beside it would mostly wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import vse_exp.train  # noqa: F401  (registers what ${run_name:} in its config stands for)
 from vse_exp.cli import config_dir
 from vse_exp.parts import without_foreign_keys

@@ -70,7 +70,9 @@ class Watch(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _check(self, name: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> None:
-        on_host = [each for each in tensors if each.device != GPU and each.dim() > 0]
+        # in whose lists a number of the host is refused, or makes a loop
+        lists = name.__name__.startswith(("_foreach_", "_fused_"))
+        on_host = [each for each in tensors if each.device != GPU and (lists or each.dim() > 0)]
         if name in NEED_VALUES:
             _refuse(f"{name} waits")
         elif name in INDEXING:

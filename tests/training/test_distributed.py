@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import multiprocessing
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,15 +23,20 @@ import torch.multiprocessing as mp
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.nn.parallel import DistributedDataParallel
 
 from commands import run_command
-from conftest import composed, write_dataset
+from conftest import WORDS, composed, write_dataset
 from shards import write_shards
+from text_model import write_text_model
 from vse_exp.cli import config_dir
 from vse_exp.losses import ContrastiveLoss, HingeLoss
 from vse_exp.models.batch_norm import WholeBatchNorm
+from vse_exp.models.pretrained_text import PretrainedText
+from vse_exp.models.projection import Projection
 from vse_exp.models.towers import of_transformers
 from vse_exp.models.towers.cutting import Side
+from vse_exp.text.vocabulary import TokenizedCaptions
 from vse_exp.train import main
 from vse_exp.training.building import build_node
 from vse_exp.training.distributed import gather_ids, whole_loss
@@ -186,11 +194,14 @@ def train_on_rank(rank: int, processes: int, port: int, given: list[str]) -> Non
     main()
 
 
-def train_on_ranks(processes: int, given: list[str]) -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    on_ranks(processes, train_on_rank, processes, port, given)
+        return free.getsockname()[1]
+
+
+def train_on_ranks(processes: int, given: list[str]) -> None:
+    on_ranks(processes, train_on_rank, processes, free_port(), given)
 
 
 NO_DROPOUT = [
@@ -249,6 +260,59 @@ def test_a_run_goes_on_with_as_many_processes_only(one_and_two, tiny, tmp_path, 
     given = arguments(tiny, tmp_path / "other", "model.encoder=gru", f"resume={last}")
     said = run_command(main, *given, capsys=capsys, code=1).err
     assert said.splitlines()[-1].startswith("error: The run was trained by 2 processes")
+
+
+def start_on_rank(rank: int, processes: int, port: int, given: list[str], folder: Path) -> None:
+    """The same, which notes how many rows it read before the training, and what DDP sends."""
+    os.environ["VSE_CACHE_DIR"] = str(folder / "cache")
+    read: Counter[str] = Counter()
+    read_all, fit_mean, send = (
+        PretrainedText._read_all, Projection.fit_mean, DistributedDataParallel._sync_buffers
+    )  # fmt: skip
+
+    def reading(self: PretrainedText, captions: TokenizedCaptions) -> np.ndarray:
+        read["captions"] += len(captions)
+        return read_all(self, captions)
+
+    def noting(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        for block in blocks:
+            read[f"rows of {block.shape[-1]}"] += len(block)
+            yield block
+
+    def sending(self: DistributedDataParallel) -> None:
+        read["sent"] = sum(buffer.numel() for buffer in self.modules_buffers)
+        send(self)
+
+    with (
+        patch.object(PretrainedText, "_read_all", reading),
+        patch.object(Projection, "fit_mean", lambda self, rows: fit_mean(self, noting(rows))),
+        patch.object(DistributedDataParallel, "_sync_buffers", sending),
+        patch("vse_exp.images.features._rows_of", lambda *_: 5),
+    ):
+        train_on_rank(rank, processes, port, given)
+    (folder / f"{rank}.json").write_text(json.dumps(read))
+
+
+def test_what_comes_before_a_training_is_done_once(tiny, tmp_path, monkeypatch):
+    """Two processes that start at the same time: one reads the captions, and one all images."""
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    text = write_text_model(tmp_path / "text", WORDS)
+    options = ["model.encoder=pretrained", f"model.encoder.model={text}", "max_epochs=1",
+               "model.encoder.center=true", "model.image_encoder.center=true", *NO_DROPOUT,
+               "loss=structure", "teachers=frozen", "ema=0.5"]  # fmt: skip
+    monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "alone"))
+    train(composed("train", arguments(tiny, tmp_path / "1", *options, "data.batch_size=8")))
+    two = arguments(tiny, tmp_path / "2", *options, "data.batch_size=4")
+    on_ranks(2, start_on_rank, 2, free_port(), two, tmp_path)
+    one, other = (Counter(json.loads((tmp_path / f"{n}.json").read_text())) for n in (0, 1))
+    size, width = 12, 8
+    images, captions = 12, 36
+    assert (one[f"rows of {size}"], other[f"rows of {size}"]) == (images, 5)
+    assert (one + other)["captions"] == 3 * captions  # of the three splits
+    assert one["sent"] < captions * width
+    alone = _weights(tmp_path / "1")
+    for key, value in _weights(tmp_path / "2").items():
+        torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5)
 
 
 def _weights(run: Path) -> dict[str, Tensor]:

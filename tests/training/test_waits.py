@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from computing_gpu import computing_gpu
 from conftest import WORDS, composed, write_dataset
 from fake_gpu import GPU, Refused, Watch
 from test_configs import WITH_OTHER_DATA, options
@@ -149,6 +150,31 @@ def test_no_update_on_pictures_waits(data, monkeypatch, option):
         "data.batch_size=20", "model.image_encoder.transform={size: 32}",
         "chunk_size=4" if option == "chunks" else f"model.image_encoder.{option}",
     )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # that GPU's name
+@pytest.mark.parametrize("kind", ["captions", "pictures"])
+def test_what_comes_before_a_training_is_computed_there(data, text_model, monkeypatch, kind):
+    """The captions' vectors, and means over images that a backbone reads."""
+    scenes = [f"data.scenes.n_{split}=12" for split in ("train", "dev", "test")]
+    keys = {
+        "captions": ["data=custom", "data.name=tiny", f"paths.data_dir={data}",
+                     "model.encoder=pretrained", f"model.encoder.model={text_model}",
+                     "model.encoder.center=true", "model.image_encoder.center=true"],
+        "pictures": ["experiment=scenes_pixels", "data=scenes", "data.name=scenes", *scenes,
+                     "model.image_encoder.transform={size: 32}",
+                     "model.image_encoder.head.center=true"],
+    }  # fmt: skip
+    cfg, states = composed("train", [*keys[kind], "model.dim=8", "paths.run_dir=x"]), []
+    for name, device in (("cpu", torch.device("cpu")), ("gpu", GPU)):
+        monkeypatch.setenv("VSE_CACHE_DIR", str(data / kind / name))
+        torch.manual_seed(0)
+        with computing_gpu() if name == "gpu" else nullcontext() as gpu:
+            states.append(build_parts(cfg, device)[0].model.state_dict())
+    assert gpu is not None
+    assert gpu.kernels > 100
+    for one, other in zip(states[0].values(), states[1].values(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_what_waits_or_mixes_devices_is_refused():

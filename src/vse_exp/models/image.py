@@ -43,7 +43,11 @@ class ImageEncoder(Encoder):
         return None
 
     def start(self, images: Blocks, seed: int) -> None:
-        """Told once before a training: given weights go in, and means of the training images."""
+        """Told once before a training: given weights go in, and means of the training images.
+
+        Of several processes the first is told all images, and what it keeps as parameters and
+        buffers becomes that of the others, which are told a first block.
+        """
 
     def compile_parts(self) -> None:
         # batches and regions vary in number; pictures cost more than a few compilations

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -168,13 +169,17 @@ class PretrainedText(Projection, SentenceEncoder):
     def _vectors_of(self, captions: TokenizedCaptions, cache: Path) -> np.ndarray:
         """Outputs (n, width), from the file in `cache` where it is there."""
         path = cache / f"captions-{self._name(captions)}.npy"
-        if path.is_file():
-            vectors = np.load(path)
-        else:
-            vectors = self._read_all(captions)
-            # a cache that cannot be written is done without
-            with suppress(UserError), atomic_path(path) as temporary:
-                np.save(temporary, vectors)
+        with ExitStack() as lock:
+            # a cache that cannot be written, or locked, is done without
+            with suppress(OSError, NotImplementedError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock.enter_context(FileLock(f"{path}.lock"))  # of several processes one reads
+            if path.is_file():
+                vectors = np.load(path)
+            else:
+                vectors = self._read_all(captions)
+                with suppress(UserError), atomic_path(path) as temporary:
+                    np.save(temporary, vectors)
         if self.frozen:
             self._memory = self._memory or CaptionMemory(vectors.shape[1])
             numbers, device = numbers_of_all(captions), self._memory.numbers.device

@@ -79,7 +79,7 @@ class Projection(nn.Module):
             rows = self._power_normalize(block).reshape(-1, len(self.mean))
             total += rows.double().sum(0)
             count += len(rows)
-        self.mean.copy_(total / count)
+        self.mean.copy_((total / count).float())
 
     def mix(self, mixing: FuseMix) -> None:
         self.mixing = mixing

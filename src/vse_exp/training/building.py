@@ -5,16 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
+import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from vse_exp.cli import plain
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.errors import UserError
-from vse_exp.models.image import ImageEncoder
+from vse_exp.models.image import Blocks, ImageEncoder
 from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
@@ -25,8 +29,17 @@ from vse_exp.training.teaching import teach
 Side = TypeVar("Side", SentenceEncoder, ImageEncoder)
 
 
-def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
-    """The model in training, and the data that its sizes and vocabulary follow from."""
+CPU = torch.device("cpu")
+
+
+def build_parts(
+    cfg: DictConfig, device: torch.device = CPU, first: bool = True
+) -> tuple[RetrievalModule, RetrievalDataModule]:
+    """The model in training, and the data that its sizes and vocabulary follow from.
+
+    `device` does what is done once before a training; where this is not the `first` of several
+    processes, the first's weights and means will take the place of its own.
+    """
     node = complete_model(plain(cfg.model), cfg.seed)
     text, images = node["encoder"], node["image_encoder"]
     datamodule = RetrievalDataModule(
@@ -35,8 +48,8 @@ def build_parts(cfg: DictConfig) -> tuple[RetrievalModule, RetrievalDataModule]:
         vocabulary=partial(_class_of(text, SentenceEncoder).own_vocabulary, text),
         preprocessing=_class_of(images, ImageEncoder).preprocessing_of(images),
     )
-    module = build_module(cfg, build_model(node, datamodule))
-    teach(module, datamodule, cfg.teachers)
+    module = build_module(cfg, build_model(node, datamodule, device, first))
+    teach(module, datamodule, cfg.teachers, device)
     if cfg.compile:
         compile_parts(module.model)
     return module, datamodule
@@ -73,18 +86,30 @@ def complete_model(node: dict[str, Any], seed: int) -> dict[str, Any]:
     return node | {"encoder": text, "image_encoder": images}
 
 
-def build_model(node: dict[str, Any], datamodule: RetrievalDataModule) -> VSE:
-    """A new model whose image size and vocabulary follow from the training data, ready to learn."""
+def build_model(
+    node: dict[str, Any],
+    datamodule: RetrievalDataModule,
+    device: torch.device = CPU,
+    first: bool = True,
+) -> VSE:
+    """A new model whose image size and vocabulary follow from the training data, ready to learn;
+    see `build_parts`."""
     images = datamodule.split("train").image_features
     dim_image = images.shape[-1] if datamodule.preprocessing is None else None
     model: VSE = build(node, datamodule.vocabulary, dim_image, where="model")
     model.provenance = datamodule.provenance
-    model.image_encoder.start(images.blocks, datamodule.seed)
+    model.to(device)
+    blocks = images.blocks if first else partial(_one_of, images.blocks)
+    model.image_encoder.start(blocks, datamodule.seed)
     captions, cache = datamodule.tokenized("train"), cache_folder() / "text"
     model.sentence_encoder.start(captions, datamodule.vocabulary, cache)
     for name in ("dev", "test"):
         model.sentence_encoder.remember(datamodule.tokenized(name), cache)
-    return model
+    return model.cpu()  # from where the trainer takes it
+
+
+def _one_of(blocks: Blocks) -> Iterator[Tensor]:
+    return islice(blocks(), 1)
 
 
 def _class_of(node: dict[str, Any], kind: type[Side]) -> type[Side]:

@@ -31,7 +31,7 @@ from vse_exp.training.distributed import is_first_process
 from vse_exp.training.interruption import SaveOnSignal
 from vse_exp.training.module import RetrievalModule
 from vse_exp.training.resuming import resume_path, update_of
-from vse_exp.training.trainer import build_trainer, quiet_lightning
+from vse_exp.training.trainer import build_trainer, quiet_lightning, starting_device
 from vse_exp.training.validation import RetrievalValidation
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,6 @@ def _train(
         folder.record(cfg, overrides, _choices())
         write_json(folder.path / DATA, _fingerprints(cfg))
     log.info("run: %s, seed %d", folder.path, cfg.seed)
-    module, datamodule = build_parts(cfg)
     validation = RetrievalValidation(
         folder.checkpoints,
         every=cfg.valid_freq,
@@ -116,6 +115,7 @@ def _train(
     interruption = SaveOnSignal(folder.last)
     with quiet_lightning():
         trainer = build_trainer(cfg, folder, [validation, interruption])
+    module, datamodule = build_parts(cfg, starting_device(trainer), trainer.is_global_zero)
     step = 0
     if resume_from is not None:
         step = update_of(resume_from, module)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.parallel import DistributedDataParallel
 
 from vse_exp.compat.loading import load_model
 from vse_exp.data.datamodule import RetrievalDataModule
@@ -26,6 +27,7 @@ def teach(
     module: RetrievalModule,
     datamodule: RetrievalDataModule,
     teachers: str | Sequence[str] | None,
+    device: torch.device,
 ) -> None:
     """Tell the loss the embeddings of all training images and captions by `teachers`, checkpoints
     and of several their ensemble, or `frozen`: the image features themselves and the vectors of
@@ -44,13 +46,16 @@ def teach(
     if teachers == FROZEN:
         images, captions = _frozen(module, datamodule)
     else:
-        teacher = load_model([teachers] if isinstance(teachers, str) else list(teachers))
+        teacher = load_model([teachers] if isinstance(teachers, str) else list(teachers), device)
         split = load_split_for(teacher, datamodule.config, "train")
         log.info("the teachers read %d captions, once", len(split.captions))
         images, captions = (rows.cpu() for rows in embed_split(teacher, split))
     dealer = Dealer(datamodule.config, datamodule.vocabulary, datamodule.seed)
     kept = torch.from_numpy(dealer.kept(datamodule.tokenized("train")))
     module.loss.learn_from(images, captions[kept])
+    # each process has them: DDP would send all buffers of the first anew at every update
+    known = [f"loss.{name}" for name, _ in module.loss.named_buffers() if "known_" in name]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, known)
 
 
 def _frozen(module: RetrievalModule, datamodule: RetrievalDataModule) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.strategies.launchers import (
+    _MultiProcessingLauncher,
+    _SubprocessScriptLauncher,
+)
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
@@ -97,6 +101,13 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         raise UserError(f"trainer in the config: {error}") from None
     _check(trainer, wanted)
     return trainer
+
+
+def starting_device(trainer: pl.Trainer) -> torch.device:
+    """Where to do what is done once before a training: a process that will be forked leaves its
+    GPU alone."""
+    forks = isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+    return torch.device("cpu") if forks else trainer.strategy.root_device
 
 
 def _any(callbacks: list[pl.Callback], kind: type) -> bool:

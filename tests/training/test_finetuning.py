@@ -11,10 +11,12 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from commands import run_command
 from conftest import composed
 from tower_models import write_clip
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import Interrupted
+from vse_exp.export import main as export
 from vse_exp.models.vse import VSE
 from vse_exp.training.building import build_parts
 from vse_exp.training.fit import train
@@ -97,8 +99,9 @@ def test_heads_alone_and_a_rate_a_tower(clip, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_from_scratch_on_the_built_in_pictures(tmp_path):
+def test_from_scratch_on_the_built_in_pictures_and_adapters_on_it(tmp_path, capsys):
     """Minutes on a core of its own, and many more on a shared one; chance is an rsum of 16."""
+    pytest.importorskip("peft", reason="needs the extra `lora`")
     sizes = [
         f"data.scenes.n_{split}={n}" for split, n in (("train", 2000), ("dev", 200), ("test", 200))
     ]
@@ -107,8 +110,24 @@ def test_from_scratch_on_the_built_in_pictures(tmp_path):
     text = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
     image = {"hidden_size": 96, "num_attention_heads": 3, "intermediate_size": 192}
     clip = write_clip(tmp_path / "clip", words, text, image_size=48, **image)
-    cfg = config(
-        tmp_path / "run", clip, *sizes, "data.captions_together=5", "data.batch_size=250",
-        "max_epochs=15", "lrate=2e-3", "valid_freq=150", "optimizer.weight_decay=0.3",
-    )  # fmt: skip
-    assert train(cfg)["test"]["rsum"] > 150
+    keys = [*sizes, "data.captions_together=5", "data.batch_size=250", "optimizer.weight_decay=0.3"]
+    scratch = ["max_epochs=15", "lrate=2e-3", "valid_freq=150"]
+    found = train(config(tmp_path / "run", clip, *keys, *scratch))["test"]["rsum"]
+    assert found > 150
+
+    library, best = tmp_path / "library", "checkpoints/best.ckpt"
+    given = [f"checkpoint={tmp_path / 'run' / best}", f"output={library}", "format=library"]
+    run_command(export, *given, capsys=capsys)
+    lora = ["model.encoder.learn=lora", "max_epochs=2", "valid_freq=40"]
+    tuned = train(config(tmp_path / "lora", library, *keys, *lora))["test"]["rsum"]
+    print(f"\nfrom scratch {found:.1f}, with adapters {tuned:.1f}")
+    assert tuned > 150
+    model = load_model(tmp_path / "lora" / best)
+    assert isinstance(model, VSE)
+    pictures = np.random.default_rng(0).standard_normal((3, 3, 48, 48)).astype(np.float32)
+    sentences = ["a red circle", "a blue square above a green triangle"]
+    expected = model.encode_sentences(sentences), model.encode_images(pictures)
+    model.merge_adapters()
+    assert not any(".lora_" in name for name in model.state_dict())
+    np.testing.assert_allclose(model.encode_sentences(sentences), expected[0], atol=1e-6)
+    np.testing.assert_allclose(model.encode_images(pictures), expected[1], atol=1e-6)

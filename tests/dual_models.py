@@ -131,3 +131,8 @@ def st_folder(folder: Path, clip: Path) -> Path:
 
     SentenceTransformer(str(clip), device="cpu").save(str(folder))
     return folder
+
+
+def pooled(output: Any) -> torch.Tensor:
+    """The vectors of transformers' calls, which from version 5 on return more beside them."""
+    return getattr(output, "pooler_output", output)

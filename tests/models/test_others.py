@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dual_models import clip_folder, openclip_folder, siglip_folder, st_folder
+from dual_models import clip_folder, openclip_folder, pooled, siglip_folder, st_folder
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.models.dual import DualEncoder
@@ -52,16 +52,17 @@ def test_transformers(kind: str, tmp_path: Path, pictures: list[Image.Image]) ->
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     fill = {"padding": True} if kind == "clip" else {"padding": "max_length", "max_length": 12}
     tokens = tokenizer(CAPTIONS, return_tensors="pt", truncation=True, **fill)
-    if kind == "siglip":  # which was trained without a mask
-        tokens = {"input_ids": tokens["input_ids"]}
+    # SigLIP was trained without a mask
+    taken = ["input_ids"] if kind == "siglip" else ["input_ids", "attention_mask"]
+    tokens = {key: tokens[key] for key in taken}
     assert_same(
         model.encode_sentences(CAPTIONS, batch_size=2),
-        unit(theirs.get_text_features(**tokens).pooler_output),
+        unit(pooled(theirs.get_text_features(**tokens))),
     )
     batch = processor(images=pictures, return_tensors="pt")
     assert_same(
         model.encode_images(pictures, batch_size=2),
-        unit(theirs.get_image_features(**batch).pooler_output),
+        unit(pooled(theirs.get_image_features(**batch))),
     )
     assert model.logit_scale == pytest.approx(float(theirs.logit_scale.exp()))
     assert model.takes_pictures

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
+from dual_models import pooled
 from tower_models import write_clip, write_open_clip, write_siglip
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
@@ -112,8 +113,8 @@ def by_transformers(folder: Path, pictures: torch.Tensor) -> tuple[torch.Tensor,
         ids = {key: ids[key] for key in ("input_ids", "attention_mask")}
     mean = 0.5 if "siglip" in folder.name else 0.4
     pixels = (pictures / 255 - mean) / 0.25
-    captions = model.get_text_features(**ids).pooler_output
-    return captions, model.get_image_features(pixel_values=pixels).pooler_output
+    captions = pooled(model.get_text_features(**ids))
+    return captions, pooled(model.get_image_features(pixel_values=pixels))
 
 
 @torch.no_grad()

@@ -113,6 +113,11 @@ def test_figures_of_evaluations_and_of_a_checkpoint_alone(run, tmp_path, capsys)
     assert "tiny dev:" in card
     assert "50.0 [40.0–60.0]" in card
     assert "Not stated by who made this folder" in card
+    content = torch.load(alone, weights_only=True)
+    content["extra"]["config_yaml"] = "[" * 100_000  # whose reading would take hours
+    torch.save(content, alone)
+    said = run_command(export, *keys[:1], f"output={tmp_path / 'bad'}", capsys=capsys, code=1)
+    assert "config_yaml in" in said.err
 
 
 @pytest.mark.parametrize(

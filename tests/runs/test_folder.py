@@ -48,12 +48,13 @@ def test_a_run_goes_on_with_other_workers_and_not_with_another_rate(tmp_path):
         folder.check(OmegaConf.merge(config, {"lrate": 0.1}))
 
 
+@pytest.mark.parametrize("content", ["a: &a [x]\nb: [*a, *a]\n", "[" * 100_000])
 @pytest.mark.parametrize("name", ["config.yaml", "results.json"])
-def test_a_broken_file_is_named(tmp_path, name):
+def test_a_broken_file_is_named(tmp_path, name, content):
     folder = RunFolder(tmp_path)
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     (tmp_path / "results.json").write_text("{}")
-    (tmp_path / name).write_text("a: &a [x]\nb: [*a, *a]\n")
+    (tmp_path / name).write_text(content)
     read = folder.finished if name == "results.json" else partial(folder.check, OmegaConf.create())
     with pytest.raises(UserError, match=name):
         read()

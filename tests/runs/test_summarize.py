@@ -153,7 +153,7 @@ def test_records_beside_runs_of_another_recipe(runs, tmp_path):
         ("config.yaml", "a: ["),
         ("config.yaml", "5"),
         ("config.yaml", "a: &a [x]\nb: [*a, *a]\n"),
-        ("config.yaml", "a: " + "[" * 5000),
+        ("config.yaml", "a: " + "[" * 100_000),
         ("results.json", '{"dev": '),
         ("results.json", "{}"),
         ("results.json", "[" * 100_000),

@@ -22,7 +22,7 @@ from vse_exp.models.towers.writing import write_library_folder
 from vse_exp.models.vse import VSE
 from vse_exp.pages.writing import markdown
 from vse_exp.runs.folder import RunFolder, is_watched
-from vse_exp.runs.reading import flatten, read_mapping
+from vse_exp.runs.reading import flatten, mapping_of, read_mapping
 from vse_exp.similarity import Logit
 
 FOLDER = {"vse_exp": "", "transformers": "hf:", "open_clip": "openclip:local-dir:"}
@@ -87,16 +87,16 @@ def export_model(
 def _facts(checkpoint: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a checkpoint's training, of itself and of its run's folder."""
     run = RunFolder(checkpoint.resolve().parent.parent)
-    config = yaml.safe_load(extra.get("config_yaml", "{}"))
+    config = flatten(mapping_of(extra.get("config_yaml", "{}"), f"config_yaml in {checkpoint}"))
     facts: dict[str, Any] = {
         "source": checkpoint.name,
-        "training": _told(flatten(config)),
+        "training": _told(config),
         "command": None,
         "figures": [],
     }
     if checkpoint.resolve() != run.best.resolve() or not run.config.is_file():
         if dev := extra.get("dev"):
-            facts["figures"] = [_figures(dev, f"{config['data']['name']} dev")]
+            facts["figures"] = [_figures(dev, f"{config.get('data.name', 'data')} dev")]
         return facts
     overrides = run.overrides().items()
     asked = [published(f"{key}={value}") for key, value in overrides if not is_watched(key)]

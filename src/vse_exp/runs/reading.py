@@ -13,6 +13,8 @@ from vse_exp.errors import UserError
 
 LARGEST_FILE = 10_000_000
 """Bytes of a run folder's config or results; what is larger no run has written."""
+DEEPEST = 100
+"""Brackets within brackets of a YAML file."""
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -20,10 +22,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
     UserError, naming the file, where it cannot be read, is too large or holds anything else.
     """
-    content = parse(path, json.loads if path.suffix == ".json" else _load_yaml)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is broken: it holds no mapping.")
-    return content
+    return _mapping(path, parse(path, json.loads if path.suffix == ".json" else _load_yaml))
+
+
+def mapping_of(text: str, where: str) -> dict[str, Any]:
+    """The mapping that a text in YAML is, as `read_mapping`."""
+    return _mapping(where, _understood(where, text, _load_yaml))
 
 
 def parse(path: Path, read: Callable[[str], Any]) -> Any:
@@ -31,20 +35,40 @@ def parse(path: Path, read: Callable[[str], Any]) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(LARGEST_FILE + 1)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is broken ({error}).") from error
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return _understood(path, text, read)
+
+
+def _understood(where: Any, text: str, read: Callable[[str], Any]) -> Any:
+    try:
         if len(text) > LARGEST_FILE:
             raise ValueError("it is too large")
         return read(text)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{path} is broken ({reason}).") from error
+        raise UserError(f"{where} is broken ({reason}).") from error
+
+
+def _mapping(where: Any, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise UserError(f"{where} is broken: it holds no mapping.")
+    return content
 
 
 def _load_yaml(text: str) -> Any:
-    # no run writes aliases, by which a few lines can stand for gigabytes
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("it has YAML aliases")
+    depth = 0
+    for token in yaml.scan(text):
+        # no run writes aliases, by which a few lines can stand for gigabytes
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("it has YAML aliases")
+        # the time of scanning grows with the square of the depth
+        depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
     return yaml.safe_load(text)
 
 

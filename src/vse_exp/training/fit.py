@@ -24,6 +24,7 @@ from vse_exp.files import read_json, write_json
 from vse_exp.models.checkpoint import load_weights
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
+from vse_exp.runs.reading import flatten, read_mapping
 from vse_exp.training.building import build_parts
 from vse_exp.training.csv_logger import CSVMetrics
 from vse_exp.training.dashboards import finish_loggers, log_answers, start_loggers
@@ -71,8 +72,8 @@ def _train_or_read(
         _check_data(cfg, folder)
         if (finished := folder.finished()) is not None:
             log.info("%s is finished already (resume=never trains it again)", folder.path)
-            shown = OmegaConf.select(OmegaConf.load(folder.config), "logger") or {}
-            if added := ", ".join(sorted(set(cfg.logger) - set(shown))):
+            shown = {".".join(key.split(".")[:2]) for key in flatten(read_mapping(folder.config))}
+            if added := ", ".join(sorted(k for k in cfg.logger if f"logger.{k}" not in shown)):
                 log.warning("so logger=%s gets nothing of it", added)
             return finished
     folder.prepare()

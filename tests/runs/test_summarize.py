@@ -181,6 +181,10 @@ def test_data_sets_are_never_one_group(runs, tmp_path):
         write_run(folder, "bow", number, 200.0 + number)
         text = (folder / "config.yaml").read_text()
         (folder / "config.yaml").write_text(f"{text}data: {{name: {name}}}\n")
+        group = (
+            "f8k" if name == "f8k" else ("custom", "f30k")[number % 2]
+        )  # another way to the same
+        (folder / "overrides.json").write_text(f'["data={group}", "data.name={name}"]')
     grouped = tmp_path / "t.csv"
     for asked in ([], ["--group", "model.encoder"]):
         assert main([str(tmp_path / "mixed"), *asked, "--csv", str(grouped)]) == 0

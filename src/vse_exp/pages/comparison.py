@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,10 @@ def open_side(
                     f"{which}."
                 )
             return None
-    return Side.of(open_judged(which, data, split, device, trust))
+    side = Side.of(open_judged(which, data, split, device, trust))
+    if isinstance(which, str):  # both may be a best.ckpt
+        return replace(side, about=side.about.replace(Path(which).name, which, 1))
+    return side
 
 
 def write_page(

@@ -34,6 +34,8 @@ def group_keys(runs: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
     chosen = list(keys) or [key for key in asked_keys(runs) if _differs(runs, key)]
     if len(set(data_sets(runs))) > 1 and not {"data", "data.name"} & {*chosen}:
         chosen = ["data.name" if _differs(runs, "data.name") else "data", *chosen]
+    if not keys and "data.name" in chosen and all(settings(runs, "data.name")):
+        chosen = [key for key in chosen if key != "data"]  # which says less
     return chosen
 
 

@@ -26,15 +26,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 import vse_exp.train  # noqa: F401  (registers the resolver of conf/train.yaml)
 from benchmarks.encoders import BATCH, DIM, ENCODERS, flickr8k_captions
-from vse_exp.cli import config_dir
+from vse_exp.cli import composed, config_dir
 from vse_exp.data.loading import PairBatch
 from vse_exp.training.fit import train
+from vse_exp.training.keys import Train
 from vse_exp.training.module import RetrievalModule
 
 CAPTIONS_PER_IMAGE = 5
@@ -157,8 +158,9 @@ def run(
     folder: Path, encoder: str, optimizer: str, dim: int, steps: int, overrides: list[str]
 ) -> Turns:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose(
+        cfg = composed(
             "train",
+            Train,
             [
                 "data=custom",
                 "data.name=speed",

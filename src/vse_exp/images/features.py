@@ -44,8 +44,12 @@ class ImageFeatures(Images):
 
     def stored(self, indices: np.ndarray | slice) -> Tensor:
         """The given rows as they are on disk, float32 or float16."""
-        rows = self.array[indices]  # of a slice no copy
-        rows = np.array(rows) if isinstance(indices, slice) else np.asarray(rows)
+        if isinstance(indices, slice):
+            rows = np.array(self.array[indices])
+        elif self.array.flags.c_contiguous:  # else it would first copy all
+            rows = np.asarray(self.array).take(indices, 0)  # quicker than by []
+        else:
+            rows = np.asarray(self.array[indices])
         return torch.from_numpy(rows.astype(np.float32) if rows.itemsize > 4 else rows)
 
     def arrived(self, rows: Tensor) -> Tensor:

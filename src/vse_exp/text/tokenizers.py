@@ -37,6 +37,8 @@ class Whitespace(Tokenizer):
 
 def _runs(parts: Sequence[str], longest: int, joint: str = " ") -> list[str]:
     """The parts and the runs of up to `longest` neighbours, by where they begin."""
+    if longest == 1:
+        return list(parts)
     return [
         joint.join(parts[start:end])
         for start in range(len(parts))

@@ -86,10 +86,13 @@ def _feature_rows(column: Any, place: str) -> np.ndarray:
         inner = array.flatten()
         size, rest = divmod(len(inner), max(1, len(array)))
         lengths = None if hasattr(array.type, "list_size") else array.value_lengths()
-        if array.null_count or rest or (lengths is not None and set(lengths.to_pylist()) != {size}):
+        missing = array.null_count or inner.null_count
+        if missing or rest or (lengths is not None and set(lengths.to_pylist()) != {size}):
             raise UserError(
                 f"{place} holds features that are missing or of different sizes: mend it."
             )
         shape.append(size)
         array = inner
-    return array.to_numpy(zero_copy_only=False).reshape(shape)
+    # not by `to_numpy`, which imports pandas
+    values = np.frombuffer(array.buffers()[1], f"f{array.type.bit_width // 8}")
+    return values[array.offset :][: len(array)].reshape(shape)

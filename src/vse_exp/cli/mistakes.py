@@ -67,7 +67,7 @@ def _no_memory(said: str) -> str:
     found = re.search(r"allocate (\d+) bytes|allocate ([\d.]+ [KMGT]iB)", said)
     size = "" if found is None else found[2] or f"{int(found[1]) / 2**30:.1f} GiB"
     wanted = f" for {size} at once" if size else ""
-    return f"There is not enough memory{wanted}: ask for less, as by smaller batches."
+    return f"There is not enough memory{wanted}: take smaller batches, or a smaller model."
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -53,7 +53,7 @@ def summarize(
         write_text(markdown, summary.as_markdown(table))
     if html is not None:
         beside = [os.path.relpath(picture, html.parent) for picture in pictures]
-        write_text(html, summary.as_html(table, beside))
+        write_text(html, summary.as_html(table.rename(columns=summary.short_keys(keys)), beside))
     for written in (csv, records, markdown, html, *pictures):
         if written is not None:
             print(f"wrote {written}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -190,15 +191,21 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 def as_html(table: pd.DataFrame, pictures: Sequence[str] = ()) -> str:
     """A page of its own: the table, then the pictures by their paths beside it."""
-    images = "".join(f'<p><img src="{html.escape(one)}" alt=""></p>' for one in pictures)
+    images = "".join(
+        f'<p><img src="{html.escape(one)}" alt="{html.escape(PurePath(one).stem)}"></p>'
+        for one in pictures
+    )
     style = (
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color-scheme:light dark}"
+        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem}:root{color-scheme:light dark}"
         "table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #8884;"
-        "text-align:right}th:first-child,td:first-child{text-align:left}img{max-width:100%}"
+        "text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}"
+        "img{max-width:100%}div{overflow-x:auto}"
     )
     with pd.option_context("display.max_colwidth", None):
         rows = table.to_html(index=False, border=0)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs</title>'
-        f"<style>{style}</style><h1>Runs</h1>{rows}{images}</html>\n"
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+        f"<style>{style}</style><main><h1>Runs</h1>"
+        f'<div tabindex="0" role="region" aria-label="Table">{rows}</div>{images}</main></html>\n'
     )

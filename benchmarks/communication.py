@@ -33,7 +33,7 @@ from vse_exp.evaluation.torchmetric import RetrievalMetric
 from vse_exp.losses.hinge import HingeLoss
 from vse_exp.models.vse import VSE
 from vse_exp.text.vocabulary import Vocabulary
-from vse_exp.training.distributed import whole_loss
+from vse_exp.training.distributed import REDUCE_SCATTER, whole_loss
 
 WORDS, DIM_IMAGE, BATCH, LENGTH, STEPS = 2000, 512, 64, 12, 5
 IMAGES, CAPTIONS = 200, 1000
@@ -111,7 +111,8 @@ def _process(rank: int, processes: int, dim: int, folder: str) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     sent: Counter[str] = Counter()
     dist.all_gather = _counting(dist.all_gather, sent, processes, own=1)
-    dist.reduce_scatter_tensor = _counting(dist.reduce_scatter_tensor, sent, processes, own=0)
+    parts = _counting(getattr(dist, REDUCE_SCATTER), sent, processes, own=0)
+    setattr(dist, REDUCE_SCATTER, parts)
     model = build("bow", DIM_IMAGE, Vocabulary([f"w{n}" for n in range(WORDS)]), dim=dim)
     step = DistributedDataParallel(_Step(model))
 

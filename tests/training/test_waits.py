@@ -193,6 +193,7 @@ def test_what_waits_or_mixes_devices_is_refused():
             lambda: there.cpu(),
             lambda: there.unique(),
             lambda: there.copy_(torch.ones(3)),
+            lambda: torch._foreach_mul_([there], [torch.ones(())]),
         ):
             with pytest.raises(Refused):
                 each()

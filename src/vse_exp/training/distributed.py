@@ -11,6 +11,10 @@ from torch import Tensor
 
 from vse_exp.losses import ContrastiveLoss
 
+REDUCE_SCATTER = "reduce_scatter_single"
+if not hasattr(dist, REDUCE_SCATTER):  # torch before 2.14
+    REDUCE_SCATTER = "reduce_scatter_tensor"
+
 
 def is_first_process() -> bool:
     """Whether this is the process that tells and writes, of several."""
@@ -80,7 +84,7 @@ def _sum_of_parts(parts: tuple[Tensor, ...], rank: int) -> Tensor:
     for place, part in zip(padded, parts, strict=True):
         place[: len(part)] = part
     own = torch.empty_like(padded[0])
-    dist.reduce_scatter_tensor(own, padded.flatten(0, 1))
+    getattr(dist, REDUCE_SCATTER)(own, padded.flatten(0, 1))
     return own[: len(parts[rank])]
 
 

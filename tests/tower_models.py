@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -66,8 +67,11 @@ def _byte_level() -> Any:
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     ends = ["<|startoftext|>", "<|endoftext|>"]
     pieces = [*bytes_, *(f"{one}</w>" for one in bytes_), *ends]
-    vocab = {piece: place for place, piece in enumerate(pieces)}
-    return transformers.CLIPTokenizer(vocab=vocab, merges=[])
+    with TemporaryDirectory() as folder:  # from files, as any version of the library
+        vocab = {piece: place for place, piece in enumerate(pieces)}
+        Path(folder, "vocab.json").write_text(json.dumps(vocab))
+        Path(folder, "merges.txt").write_text("#version: 0.2\n")
+        return transformers.CLIPTokenizerFast.from_pretrained(folder)
 
 
 def _word_level(words: list[str], template: str) -> Any:

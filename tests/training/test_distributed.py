@@ -126,7 +126,11 @@ class ClipSide(nn.Module):
         if self.side == "image":
             return of_transformers.encode_images(self.tower, rows.repeat(1, 32).view(-1, 3, 8, 8))
         pieces = nn.functional.pad((4 * rows.abs()).long().clamp(max=10), (0, 1), value=11)
-        return of_transformers.encode_text(self.tower, pieces, None)
+        torch.set_default_dtype(rows.dtype)  # of masks in transformers 4
+        try:
+            return of_transformers.encode_text(self.tower, pieces, None)
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 def run_rank(rank: int, folder: str, names: list[str], processes: int) -> None:

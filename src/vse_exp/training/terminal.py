@@ -84,20 +84,12 @@ class TrainingProgress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        step = trainer.global_step
-        if self.bar is None:
-            if time.monotonic() - self._told > LINE_SECONDS:
-                self._told = time.monotonic()
-                log.info("%s, update %s%s", _epoch(trainer), step, self._left(trainer))
-            return
-        self.bar.update(
-            self.bar.task_ids[0],
-            completed=step,
-            description=_epoch(trainer),
-            figures=f"dev rsum {self.figures['rsum']:.1f}, best {self.best:.1f}"
-            if self.figures
-            else "",
-        )
+        if self.bar is not None:
+            self._draw(trainer)
+        elif time.monotonic() - self._told > LINE_SECONDS:
+            self._told = time.monotonic()
+            step = trainer.global_step
+            log.info("%s, update %s%s", _epoch(trainer), step, self._left(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.figures = {
@@ -107,6 +99,19 @@ class TrainingProgress(ProgressBar):
         }
         self.best = max(self.best, self.figures.get("rsum", -1.0))
         self._told = time.monotonic()
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
+        if self.bar is None:
+            return
+        self.bar.update(
+            self.bar.task_ids[0],
+            completed=trainer.global_step,
+            description=_epoch(trainer),
+            figures=f"dev rsum {self.figures['rsum']:.1f}, best {self.best:.1f}"
+            if self.figures
+            else "",
+        )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._stop()

@@ -20,7 +20,7 @@ from vse_exp.data.layouts import Split
 from vse_exp.data.opening import split_fingerprint
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
-from vse_exp.files import read_json, write_json
+from vse_exp.files import write_json
 from vse_exp.models.checkpoint import load_weights
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
@@ -187,7 +187,9 @@ def _check_data(cfg: DictConfig, folder: RunFolder) -> None:
     known = folder.path / DATA
     if not known.is_file() or not (folder.last.is_file() or folder.results.is_file()):
         return
-    then = read_json(known)
+    then = read_mapping(known)
+    if not all(isinstance(each, dict) for each in then.values()):
+        raise UserError(f"{known} is broken: each split must be a record.")
     for split, now in _fingerprints(cfg).items():
         before = then.get(split, now)
         for part in now.keys() & before.keys():

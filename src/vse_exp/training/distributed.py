@@ -12,7 +12,7 @@ from torch import Tensor
 from vse_exp.losses import ContrastiveLoss
 
 REDUCE_SCATTER = "reduce_scatter_single"
-if not hasattr(dist, REDUCE_SCATTER):  # torch before 2.14
+if not hasattr(dist, REDUCE_SCATTER):  # its older name
     REDUCE_SCATTER = "reduce_scatter_tensor"
 
 

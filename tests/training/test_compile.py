@@ -15,7 +15,10 @@ from small_models import POOLINGS, encoder, image_encoder
 from text_model import write_text_model
 from vse_exp.models.pretrained_text import PretrainedText
 
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's compiler looks
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The .grad attribute"),  # torch's compiler looks
+    pytest.mark.filterwarnings("ignore:Guards may run slower on Python"),
+]
 SIZES = [(6, 5), (4, 9), (7, 3), (5, 12)]
 """Captions and their length, or images and their number of regions."""
 

@@ -66,10 +66,12 @@ def test_failed_and_interrupted_trials(tiny, tmp_path, monkeypatch, capfd):
     assert call(monkeypatch, main, *arguments) == 75
     assert call(monkeypatch, main, *arguments) == 1
     told = capfd.readouterr().err
-    assert (
-        "failed: There is not enough memory for 14901.2 GiB at once: take smaller batches" in told
+    reason = (
+        "There is not enough memory for 14901.2 GiB at once: "
+        "take smaller batches, or a smaller model."
     )
-    assert "error: 1 of 2 trials failed: There is not enough memory for 1" in told.splitlines()[-1]
+    assert f"failed: {reason}" in told
+    assert told.endswith(f"error: 1 of 2 trials failed: {reason}\n")
     assert calls[1] == calls[2]
     assert [trial.state.name for trial in load(tmp_path).trials] == [
         "FAIL", "FAIL", "COMPLETE",

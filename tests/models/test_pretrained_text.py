@@ -185,6 +185,31 @@ def test_not_frozen_trains_all_that_is_used(folder: Path, tmp_path: Path) -> Non
     assert not any("pooler" in name for name in names)
 
 
+def test_it_begins_to_learn_in_an_epoch(folder: Path, tmp_path: Path) -> None:
+    model = model_of(folder, tmp_path, frozen=False, unfreeze_epoch=1).train()
+    encoder = encoder_of(model)
+    tokens, lengths = model.vocabulary.encode(CAPTIONS).batch(np.arange(5))
+    for epoch in range(2):
+        encoder.set_epoch(epoch)
+        assert encoder.transformer.training == bool(epoch)
+        model.embed_captions(tokens, lengths)[:, 0].sum().backward()
+        learns = {parameter.grad is not None for parameter in encoder.transformer.parameters()}
+        assert learns == {bool(epoch)}
+    rows = model.eval().encode_sentences(CAPTIONS)
+    with torch.no_grad():
+        next(encoder.transformer.parameters()).mul_(2)
+    assert (model.encode_sentences(CAPTIONS) != rows).any()  # nothing is remembered any more
+
+
+def test_a_large_batch_is_read_by_length(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    model = model_of(folder, tmp_path, frozen=False)
+    tokens, lengths = model.vocabulary.encode(CAPTIONS * 20).batch(np.arange(100))
+    whole = encoder_of(model)._read(tokens, lengths)
+    monkeypatch.setattr("vse_exp.models.pretrained_text.PART", 7)
+    parts = encoder_of(model)._read_by_length(tokens, lengths)
+    torch.testing.assert_close(parts, whole)
+
+
 def test_what_is_remembered_is_not_read_again(folder: Path, tmp_path: Path, monkeypatch) -> None:
     model = model_of(folder, tmp_path)
     encoder, captions = encoder_of(model), model.vocabulary.encode(CAPTIONS[:2])

@@ -33,10 +33,12 @@ from vse_exp.models.text_models import (
     read_architecture,
     read_subwords,
 )
-from vse_exp.schema import Share, Size
+from vse_exp.schema import Count, Share, Size
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary, inside_mask
 
 log = logging.getLogger(__name__)
+PART = 64
+"""Captions that are read together."""
 
 
 class PretrainedText(Projection, SentenceEncoder):
@@ -44,8 +46,9 @@ class PretrainedText(Projection, SentenceEncoder):
     with a perceptron beside it (`head`).
 
     Frozen, the transformer is never trained and runs without dropout, and what it gives for a
-    caption can be remembered (`start`). Otherwise it is trained with the rest, mostly at a lower
-    rate: `lr_scales: {sentence_encoder.transformer: 0.1}`. `architecture` is read from `model`
+    caption can be remembered (`start`). Otherwise it is trained with the rest from the epoch
+    `unfreeze_epoch`, mostly at a lower rate: `lr_scales: {sentence_encoder.transformer: 0.1}`.
+    `architecture` is read from `model`
     before a training and stands in its checkpoint. Raises UserError without it.
     """
 
@@ -56,6 +59,7 @@ class PretrainedText(Projection, SentenceEncoder):
         *,
         model: str | None = None,
         frozen: bool = True,
+        unfreeze_epoch: Count = 0,
         pooling: Callable[[int], Pooling] | None = None,
         head: Literal["linear", "mlp"] = "linear",
         hidden: Size = 1024,
@@ -74,10 +78,12 @@ class PretrainedText(Projection, SentenceEncoder):
         width = _width(architecture)
         perceptron = {"hidden": hidden, "hidden_dropout": hidden_dropout} if head == "mlp" else {}
         self.add_projection(width, dim, center=center, dropout=dropout, **perceptron)
-        self.model, self.frozen, self.word_dropout = model, frozen, word_dropout
-        self.transformer = _transformer(architecture)
-        if frozen:
-            self.transformer.requires_grad_(False).eval()
+        self.model, self.word_dropout = model, word_dropout
+        self.unfreeze_epoch = None if frozen else unfreeze_epoch
+        self.frozen = self.unfreeze_epoch != 0
+        # what learns later stays known to the optimiser from the start: without gradients it is
+        # passed over
+        self.transformer = _transformer(architecture).requires_grad_(not frozen).train(not frozen)
         self.pooling = pooling(width)
         self._memory: CaptionMemory | None = None
 
@@ -98,6 +104,12 @@ class PretrainedText(Projection, SentenceEncoder):
     def compile_parts(self) -> None:
         self.transformer.compile(dynamic=True)  # captions of many lengths
 
+    def set_epoch(self, epoch: int) -> None:
+        frozen = self.unfreeze_epoch is None or epoch < self.unfreeze_epoch
+        if frozen != self.frozen:
+            self.frozen, self._memory = frozen, None
+            self.train(self.training)
+
     def train(self, mode: bool = True) -> PretrainedText:
         super().train(mode)
         if self.frozen:
@@ -111,8 +123,20 @@ class PretrainedText(Projection, SentenceEncoder):
         else:
             if self.training and self.word_dropout:
                 tokens, lengths = leave_out(tokens, lengths, self.word_dropout)
-            vectors = self._read(tokens, lengths)
+            vectors = self._read_by_length(tokens, lengths)
         return self.project(self.prepare(self.mixed(vectors)))
+
+    def _read_by_length(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        """A large batch of any lengths in parts, so that short captions are not filled to the
+        longest: on a CPU, for a GPU would have to be asked what the longest of a part is."""
+        if lengths is None or tokens.device.type != "cpu" or len(tokens) < 4 * PART:
+            return self._read(tokens, lengths)
+        order = lengths.argsort(stable=True)
+        parts = [
+            self._read(tokens[part, : int(lengths[part[-1]])], lengths[part])
+            for part in order.split(PART)
+        ]
+        return torch.cat(parts)[order.argsort()]
 
     def _read(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         # what is further out is filling, which a GPU is not asked about

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from vse_exp.cli import plain, verb
 from vse_exp.parts import packages_of
-from vse_exp.progress import redraws
 from vse_exp.training.keys import Train
 
 log = logging.getLogger("vse_exp.train")  # not __main__, under which this may run
@@ -41,18 +38,10 @@ OmegaConf.register_new_resolver("run_group", _run_group, use_cache=False, replac
 
 def _run_job(cfg: DictConfig, job: Callable[[], object]) -> object:
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        if _to_load(cfg):
-            print("loading …", file=sys.stderr, flush=True)
         return job()
     from vse_exp.training.multirun import run_job
 
     return run_job(cfg, job)
-
-
-def _to_load(cfg: DictConfig) -> bool:
-    """Whether it takes a while until the first word, and no terminal shows it meanwhile."""
-    first = all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_PROCID"))
-    return first and not cfg.quiet and not redraws(sys.stderr) and "torch" not in sys.modules
 
 
 @verb("train", Train, around=_run_job)

@@ -31,7 +31,7 @@ def test_two_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vse_exp.compare", f"a={a}", f"b={b}", f"output={output}"]
     done = subprocess.run([*command, "resamples=50"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert re.fullmatch(r"(Took \d+ s\.\n)?", done.stderr)
+    assert re.fullmatch(r"(compare: .* …\n)*(Took \d+ s\.\n)?", done.stderr)
     assert "tiny test" in done.stdout
     assert "aR@1" in done.stdout
     written = json.loads(output.read_text())
@@ -61,7 +61,7 @@ def test_ranks_of_all_right_answers_are_compared_by_all_metrics(tmp_path: Path) 
     command = [sys.executable, "-m", "vse_exp.compare", *keys, "resamples=50"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert re.fullmatch(r"(Took \d+ s\.\n)?", done.stderr)
+    assert re.fullmatch(r"(compare: .* …\n)*(Took \d+ s\.\n)?", done.stderr)
     figures = json.loads(output.read_text())["figures"]
     assert figures["amAP"]["difference"] > 0
     assert figures["amAP"]["p"] < 0.05

@@ -67,8 +67,9 @@ def verb(
                 return around(cfg, checked_task) if around else checked_task()
 
         def main(arguments: Sequence[str] | None = None) -> None:
-            with mistakes_told(), alive(name):
-                given = list(sys.argv[1:] if arguments is None else arguments)
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            quiet = any(one.startswith("quiet=") for one in given)  # or not, as is found later
+            with mistakes_told(), alive(name, quiet):
                 if "shard" in schema.model_fields:
                     given = spelled_out(given)
                 if "--version" in given:

@@ -7,13 +7,16 @@ import shlex
 import subprocess
 import sys
 
+from vse_exp.progress import rest
+
 _PLAIN = re.compile(r"[\w./:+@-]+( [\w./:+@-]+)*")
 
 
 def run_step(name: str, arguments: list[str]) -> None:
     """One verb, told; its failure is the end of this program too, with its exit status."""
     print(f"$ {typed(name, arguments)}", flush=True)
-    ended = subprocess.run([sys.executable, "-m", f"vse_exp.{name}", *arguments], check=False)
+    with rest():
+        ended = subprocess.run([sys.executable, "-m", f"vse_exp.{name}", *arguments], check=False)
     if ended.returncode:
         sys.exit(ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
 

@@ -19,6 +19,7 @@ from vse_exp.models.onnx_export import run_in_onnx
 from vse_exp.models.others import load_other, prefix_of
 from vse_exp.models.sharing import is_shared
 from vse_exp.models.vse import VSE
+from vse_exp.progress import doing
 from vse_exp.runtime import Runtime, find_place
 
 
@@ -42,6 +43,7 @@ def load_model(
         models = [load_model(one, device, trust, runtime) for one in source]
         return Ensemble(models) if len(models) > 1 else models[0]
     text, device = str(source), find_place(device, runtime)
+    doing(f"reading {text}")
     prefix = None if Path(source).exists() else prefix_of(text)
     if prefix is None:
         model = load_file(source, device, trust)

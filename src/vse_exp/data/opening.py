@@ -17,6 +17,7 @@ from vse_exp.data.layouts import (
 )
 from vse_exp.errors import UserError
 from vse_exp.parts import build
+from vse_exp.progress import doing
 from vse_exp.split_files import SplitFiles
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def load_split_from_config(
     features. `config["captions"]` names data sets whose captions stand in place of its own,
     `config["languages"]` the languages of those that are kept.
     """
+    doing(f"reading {config['name']} {split}")
     return in_its_words(_load_split(config, split, preprocessing), config, split)
 
 

@@ -34,6 +34,7 @@ from vse_exp.evaluation.statistics import bootstrap_intervals
 from vse_exp.files import write_json, write_text
 from vse_exp.models.dual import DualEncoder
 from vse_exp.parts import build
+from vse_exp.progress import doing
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def assess(asked: Asked, judged: Judged, data: Mapping[str, Any], name: str) -> 
     bank = asked.bank and open_bank(asked.bank, model, data)
     coco = _coco_ids(asked, data["name"], split)
     images, captions = embed_split(model, split)
+    doing("ranking")
     ids = Ids.of(split.image_names, split.caption_image)
     result = evaluate_as(
         asked.protocol,

@@ -25,7 +25,7 @@ from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import require_finite
 from vse_exp.images.sources import open_pictures, select
 from vse_exp.models.dual import DualEncoder
-from vse_exp.progress import progress
+from vse_exp.progress import doing, progress
 from vse_exp.sharding import Shard, joined_rows, put_rows, stamp
 from vse_exp.split_files import SplitFiles
 
@@ -37,6 +37,7 @@ PICTURES_AT_ONCE = 512
 def embed_split(model: DualEncoder, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings of the images (n_images, dim) and captions (n_captions, dim) of a split, on the
     model's device if they fit there; what a frozen text model reads is kept in the cache folder."""
+    doing("embedding")
     model.remember(split.captions, cache_folder() / "text")
     both = model.encode_images(split.image_features), model.encode_sentences(split.captions)
     images, captions = map(torch.from_numpy, both)

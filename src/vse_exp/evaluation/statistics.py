@@ -15,6 +15,7 @@ import numpy as np
 from vse_exp.errors import UserError
 from vse_exp.evaluation.answers import Ranks
 from vse_exp.evaluation.metrics import EVERY, STANDARD, Metric, retrieval_metrics, with_rsum
+from vse_exp.progress import doing
 
 AT_ONCE = 1 << 21
 """Resampled queries held at once."""
@@ -52,6 +53,7 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals (Efron 1979) of each figure over images drawn with replacement."""
     _check(n_resamples, confidence)
+    doing("resampling")
     sample = _Sample(ranks, metrics)
     drawn = _joined(sample.figures(weights) for weights in _draws(ranks, n_resamples, seed))
     return {name: percentile_interval(values, confidence) for name, values in drawn.items()}
@@ -73,6 +75,7 @@ def compare_ranks(
     one counted in, whose difference is at least as large.
     """
     _check(n_resamples, confidence)
+    doing("resampling")
     for one, other in ((a.annotation, b.annotation), (a.search, b.search)):
         if not np.array_equal(one.image, other.image):
             raise UserError(

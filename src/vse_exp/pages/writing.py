@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vse_exp.files import new_folder
+from vse_exp.progress import track
 from vse_exp.retrieval.gallery import Hit, Kind
 from vse_exp.retrieval.pictures import Thumbnails
 
@@ -67,7 +68,7 @@ def write_thumbnails(folder: Path, rows: Iterable[int], thumbnails: Thumbnails |
     if thumbnails is None:
         return written
     (folder / "pictures").mkdir(exist_ok=True)
-    for row in rows:
+    for row in track(list(rows), "writing pictures"):
         content = thumbnails.jpeg(row)
         if content is not None:
             (folder / "pictures" / f"{row}.jpg").write_bytes(content)

@@ -22,6 +22,7 @@ from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import write_json
 from vse_exp.models.checkpoint import load_weights
+from vse_exp.progress import doing
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder, peak_memory
 from vse_exp.runs.reading import flatten, read_mapping
@@ -67,6 +68,7 @@ def _train_or_read(
     folder: RunFolder,
     report: Callable[[int, float], None] | None,
 ) -> dict[str, Any]:
+    doing("looking at the data")
     if cfg.resume == "auto":
         folder.check(cfg)
         _check_data(cfg, folder)
@@ -113,6 +115,7 @@ def _train(
         keep={"config_yaml": OmegaConf.to_yaml(cfg, resolve=True)},
         report=report,
     )
+    doing("building the model")
     interruption = SaveOnSignal(folder.last)
     with quiet_lightning():
         trainer = build_trainer(cfg, folder, [validation, interruption])
@@ -160,6 +163,7 @@ def _final_results(
     validation: RetrievalValidation,
 ) -> dict[str, Any]:
     """Dev's best metrics, and those of the best model on test."""
+    doing("testing the best model")
     trainer.strategy.barrier("best checkpoint")
     if folder.best.is_file():
         load_weights(module.evaluated_model, folder.best)

@@ -6,6 +6,7 @@ import logging
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -16,7 +17,7 @@ from torch import nn
 
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.evaluation.tables import print_results
-from vse_exp.progress import LINE_SECONDS, spoken
+from vse_exp.progress import doing, line_due, rest, spoken
 from vse_exp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ FEW = 200
 
 class TrainingProgress(ProgressBar):
     """One bar over the whole training on a terminal (`shown`), else a line in the log where nothing
-    else was told for LINE_SECONDS."""
+    else was told for long (`line_due`)."""
 
     def __init__(self, shown: bool) -> None:
         super().__init__()
@@ -43,6 +44,7 @@ class TrainingProgress(ProgressBar):
         self.best = -1.0
         self._started = (0.0, 0)
         self._told = 0.0
+        self._telling = ExitStack()  # by itself, without a sign of life beside it
 
     def disable(self) -> None:
         """Other processes than the first show nothing."""
@@ -61,6 +63,7 @@ class TrainingProgress(ProgressBar):
             )
         self._told = time.monotonic()
         self._started = self._told, trainer.global_step
+        self._telling.enter_context(rest())
         if not self.shown:
             return
         self.bar = Progress(
@@ -86,10 +89,14 @@ class TrainingProgress(ProgressBar):
     ) -> None:
         if self.bar is not None:
             self._draw(trainer)
-        elif time.monotonic() - self._told > LINE_SECONDS:
+        elif line_due(self._started[0], self._told):
             self._told = time.monotonic()
             step = trainer.global_step
             log.info("%s, update %s%s", _epoch(trainer), step, self._left(trainer))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._telling.close()
+        doing("validating")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.figures = {
@@ -99,6 +106,7 @@ class TrainingProgress(ProgressBar):
         }
         self.best = max(self.best, self.figures.get("rsum", -1.0))
         self._told = time.monotonic()
+        self._telling.enter_context(rest())
         self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
@@ -125,6 +133,7 @@ class TrainingProgress(ProgressBar):
         self._stop()
 
     def _stop(self) -> None:
+        self._telling.close()
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

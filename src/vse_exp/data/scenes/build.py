@@ -17,6 +17,7 @@ from vse_exp.data.scenes.grammar import captions
 from vse_exp.data.scenes.sampling import TWINS, VERSION, sample_scene, scene_name
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, atomic_path, write_json, write_texts
+from vse_exp.progress import doing
 from vse_exp.split_files import SplitFiles
 
 CHUNK = 100
@@ -69,6 +70,7 @@ def _made(
     unfinished = cache / f".{root.name}-{secrets.token_hex(4)}"
     count = sum(sizes.values())
     print(f"Drawing the built-in data set, {count} pictures, into {root}", file=sys.stderr)
+    doing("drawing")
     try:
         unfinished.mkdir(parents=True)
         _write_layout(unfinished / "scenes", seed, sizes)

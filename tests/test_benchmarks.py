@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.__main__ import QUICK
 from benchmarks.captions import main as captions_alone
 from benchmarks.cca import canonical
 from benchmarks.cca import main as closed_form
 from benchmarks.gpu import main as on_a_gpu
+from benchmarks.loop import main as the_loop
 
 from vse_exp.errors import UserError
 
@@ -51,6 +53,14 @@ def test_programs_write_one_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_all_programs_run(tmp_path: Path) -> None:
     assert len({row["benchmark"] for row in run(tmp_path)}) == 9
+
+
+def test_the_loop_is_measured(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("VSE_DATA_DIR", str(tmp_path))
+    rows = the_loop(QUICK["loop"].split())
+    (row,) = rows
+    assert (row["benchmark"], row["case"]) == ("loop", "loop bow, adamw, 16-d images")
+    assert row["ratio"] == row["ours"] / row["reference"] > 0
 
 
 def test_ratios_of_a_gpu_are_measured_where_told(tmp_path: Path, monkeypatch) -> None:

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -18,7 +19,7 @@ from tower_models import write_clip
 from vse_exp.cli import config_dir
 from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
-from vse_exp.evaluation.evaluator import evalrank
+from vse_exp.evaluation.evaluator import evalrank, load_split_for
 from vse_exp.parts import Part, build, locate
 from vse_exp.schema import of_signature
 from vse_exp.training.building import build_node, plain
@@ -189,12 +190,19 @@ def test_composed_losses_train(loss, tmp_path):
 
 
 @pytest.mark.parametrize("loss", ["distilled", "soft_targets", "structure"])
-def test_losses_that_learn_from_a_teacher_train(loss, tmp_path):
+def test_losses_that_learn_from_a_teacher_train(loss, tmp_path, monkeypatch):
+    monkeypatch.setenv("VSE_CACHE_DIR", str(tmp_path / "cache"))
     teacher = tmp_path / "teacher"
     training("experiment=best", teacher)
     (tmp_path / "teacher/run/checkpoints/best.ckpt").rename(tmp_path / "teacher.ckpt")
     results = training(f"loss={loss}", tmp_path, f"teachers=[{tmp_path / 'teacher.ckpt'}]")
     assert holds_what_it_says(results, tmp_path)
+    model = load_model(tmp_path / "teacher.ckpt")
+    split = load_split_for(model, {"name": "tiny", "root": str(tmp_path / "data")}, "train")
+    expected = model.encode_images(split.image_features), model.encode_sentences(split.captions)
+    for side, rows in zip(("images", "captions"), expected, strict=True):
+        (kept,) = (tmp_path / "cache" / "text").glob(f"teacher-*-{side}/0.npy")
+        np.testing.assert_allclose(np.load(kept), rows, atol=1e-6)
 
 
 @pytest.mark.parametrize(

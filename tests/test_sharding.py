@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -11,7 +15,7 @@ from conftest import contents, random_captions, random_features
 from small_models import small_model
 from vse_exp.errors import UserError
 from vse_exp.evaluation.embed import embed_files
-from vse_exp.sharding import Shard, spelled_out
+from vse_exp.sharding import Shard, rows_once, spelled_out
 from vse_exp.text.vocabulary import Vocabulary
 
 
@@ -51,3 +55,28 @@ def test_embedded_shares_are_the_bytes_of_one_run(what, tmp_path):
         assert done == [None] * (len(shares) - 1) + [25]
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
     assert np.load(tmp_path / "one" / "v.npy").shape == (25, model.dim)
+
+
+def test_rows_are_made_once_by_all_that_share_a_folder(tmp_path):
+    made: list[range] = []
+
+    def make(rows: range) -> np.ndarray:
+        made.append(rows)
+        return np.array([[row, 2 * row] for row in rows])
+
+    expected = [[row, 2 * row] for row in range(10)]
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    with ThreadPoolExecutor(1) as threads, FileLock(folder / "0.npy.lock"):  # another is at it
+        found = threads.submit(rows_once, folder, 10, make, 4)
+        while len(made) < 2:
+            time.sleep(0.01)
+        np.save(folder / "0.npy", np.array(expected[:4]) - 7)
+    np.testing.assert_array_equal(found.result()[4:], expected[4:])
+    np.testing.assert_array_equal(found.result()[:4], np.array(expected[:4]) - 7)
+    assert made == [range(4, 8), range(8, 10)]
+    np.testing.assert_array_equal(rows_once(folder, 10, make, 4), found.result())
+    assert len(made) == 2  # and for all times
+    (tmp_path / "file").touch()
+    np.testing.assert_array_equal(rows_once(tmp_path / "file", 10, make, 4), expected)
+    assert len(made) == 5

@@ -11,6 +11,7 @@ from vse_exp.models.checkpoint import save_model
 from vse_exp.text.vocabulary import Vocabulary
 
 HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "timm", "torchvision", "transformers", "wandb"}
+HEAVY |= {"sympy"}  # which comes with torch's compiler
 
 
 def loaded(code: str, *arguments: str) -> set[str]:
@@ -35,4 +36,4 @@ def test_a_model_is_used_without_what_trains_it(tmp_path: Path) -> None:
     save_model(model, tmp_path / "model.ckpt")
     code = "import sys, vse_exp; vse_exp.load_model(sys.argv[1]).encode_sentences(['a dog'])"
     packages = loaded(code, str(tmp_path / "model.ckpt"))
-    assert not packages & (HEAVY | {"hydra", "lightning", "rich", "sympy", "torchmetrics"})
+    assert not packages & (HEAVY | {"hydra", "lightning", "rich", "torchmetrics"})

@@ -8,13 +8,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from vse_exp.errors import UserError
 from vse_exp.files import write_rows
@@ -78,6 +78,42 @@ class Shard:
                 shutil.rmtree(folder)
         if whole:
             Path(f"{folder}.lock").unlink(missing_ok=True)
+
+
+def rows_once(
+    folder: Path, n_rows: int, make: Callable[[range], np.ndarray], block: int = 1 << 13
+) -> np.ndarray:
+    """Rows (n_rows, …) that are made once by all processes, and for all times, that share `folder`:
+    each block by who comes to it first, from whose file the others have it. Where the folder
+    cannot be written to or locked, a process makes its own."""
+    blocks = [range(start, min(start + block, n_rows)) for start in range(0, n_rows, block)]
+    found: dict[range, np.ndarray] = {}
+    for wait in (False, True):  # first for what nobody is at
+        for rows in blocks:
+            if rows not in found and (part := _rows_once(folder, rows, make, wait)) is not None:
+                found[rows] = part
+    return np.concatenate([found[rows] for rows in blocks])
+
+
+def _rows_once(
+    folder: Path, rows: range, make: Callable[[range], np.ndarray], wait: bool
+) -> np.ndarray | None:
+    """A block; None where another process is at it, unless `wait`."""
+    path = folder / f"{rows.start}.npy"
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(f"{path}.lock", timeout=-1 if wait else 0))
+        except Timeout:
+            return None
+        except (OSError, NotImplementedError):
+            return make(rows)
+        if path.is_file():
+            return np.load(path, allow_pickle=False)
+        made = make(rows)
+        with suppress(UserError):
+            put_rows(path, made)
+        return made
 
 
 def stamp(path: str | Path) -> tuple[str, int, float] | None:

@@ -270,13 +270,13 @@ def start_on_rank(rank: int, processes: int, port: int, given: list[str], folder
     """The same, which notes how many rows it read before the training, and what DDP sends."""
     os.environ["VSE_CACHE_DIR"] = str(folder / "cache")
     read: Counter[str] = Counter()
-    read_all, fit_mean, send = (
-        PretrainedText._read_all, Projection.fit_mean, DistributedDataParallel._sync_buffers
+    read_rows, fit_mean, send = (
+        PretrainedText._read_rows, Projection.fit_mean, DistributedDataParallel._sync_buffers
     )  # fmt: skip
 
-    def reading(self: PretrainedText, captions: TokenizedCaptions) -> np.ndarray:
-        read["captions"] += len(captions)
-        return read_all(self, captions)
+    def reading(self: PretrainedText, captions: TokenizedCaptions, rows: range) -> np.ndarray:
+        read["captions"] += len(rows)
+        return read_rows(self, captions, rows)
 
     def noting(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         for block in blocks:
@@ -288,7 +288,7 @@ def start_on_rank(rank: int, processes: int, port: int, given: list[str], folder
         send(self)
 
     with (
-        patch.object(PretrainedText, "_read_all", reading),
+        patch.object(PretrainedText, "_read_rows", reading),
         patch.object(Projection, "fit_mean", lambda self, rows: fit_mean(self, noting(rows))),
         patch.object(DistributedDataParallel, "_sync_buffers", sending),
         patch("vse_exp.images.features._rows_of", lambda *_: 5),

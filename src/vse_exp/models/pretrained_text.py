@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
-from vse_exp.files import atomic_path
 from vse_exp.models.dropping import leave_out
 from vse_exp.models.memory import CaptionMemory, numbers_of, numbers_of_all
 from vse_exp.models.pooling import Pooling
@@ -34,6 +32,7 @@ from vse_exp.models.text_models import (
     read_subwords,
 )
 from vse_exp.schema import Count, Share, Size
+from vse_exp.sharding import rows_once
 from vse_exp.text.vocabulary import TokenizedCaptions, Vocabulary, inside_mask
 
 log = logging.getLogger(__name__)
@@ -171,7 +170,8 @@ class PretrainedText(Projection, SentenceEncoder):
         """Load the weights, and read the training captions: the mean is theirs, and a frozen model
         remembers them, and from now on any other caption too.
 
-        The vectors are kept in `cache`, in a file named by the model and the captions.
+        The vectors are kept in `cache`, in a folder named by the model and the captions, for which
+        all processes read together.
         """
         self._load_weights()
         self._memory = None
@@ -191,19 +191,9 @@ class PretrainedText(Projection, SentenceEncoder):
         return torch.cat(parts)
 
     def _vectors_of(self, captions: TokenizedCaptions, cache: Path) -> np.ndarray:
-        """Outputs (n, width), from the file in `cache` where it is there."""
-        path = cache / f"captions-{self._name(captions)}.npy"
-        with ExitStack() as lock:
-            # a cache that cannot be written, or locked, is done without
-            with suppress(OSError, NotImplementedError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock.enter_context(FileLock(f"{path}.lock"))  # of several processes one reads
-            if path.is_file():
-                vectors = np.load(path)
-            else:
-                vectors = self._read_all(captions)
-                with suppress(UserError), atomic_path(path) as temporary:
-                    np.save(temporary, vectors)
+        """Outputs (n, width), from the files in `cache` where they are there."""
+        folder = cache / f"captions-{self._name(captions)}"
+        vectors = rows_once(folder, len(captions), partial(self._read_rows, captions))
         if self.frozen:
             self._memory = self._memory or CaptionMemory(vectors.shape[1])
             numbers, device = numbers_of_all(captions), self._memory.numbers.device
@@ -221,16 +211,17 @@ class PretrainedText(Projection, SentenceEncoder):
         self.transformer.load_state_dict({n: t for n, t in state.items() if n not in unused})
 
     @torch.no_grad()
-    def _read_all(self, captions: TokenizedCaptions) -> np.ndarray:
-        log.info("reading %d captions with %s, once", len(captions), self.model)
-        vectors = np.empty((len(captions), self.projection.in_features), dtype=np.float32)
+    def _read_rows(self, captions: TokenizedCaptions, rows: range) -> np.ndarray:
+        done, n = rows.stop, len(captions)
+        log.info("reading captions %d to %d of %d with %s, once", rows.start, done, n, self.model)
+        vectors = np.empty((len(rows), self.projection.in_features), dtype=np.float32)
         device = self.projection.weight.device
-        by_length = np.argsort(captions.lengths, kind="stable")
+        by_length = np.argsort(captions.lengths[rows.start : rows.stop], kind="stable")
         was_training = self.training
         self.eval()
-        for start in range(0, len(captions), 256):
+        for start in range(0, len(rows), 256):
             chosen = by_length[start : start + 256]
-            tokens, lengths = captions.batch(chosen)
+            tokens, lengths = captions.batch(rows.start + chosen)
             lengths = None if lengths is None else lengths.to(device)
             vectors[chosen] = self._read(tokens.to(device), lengths).float().cpu().numpy()
         self.train(was_training)

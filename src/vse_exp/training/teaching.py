@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -13,9 +17,14 @@ from torch.nn.parallel import DistributedDataParallel
 from vse_exp.compat.loading import load_model
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.data.dealing import Dealer
+from vse_exp.data.layouts import Split
+from vse_exp.data.opening import split_fingerprint
+from vse_exp.data.scenes.build import cache_folder
 from vse_exp.errors import UserError
-from vse_exp.evaluation.embed import embed_split
 from vse_exp.evaluation.evaluator import load_split_for
+from vse_exp.images.rows import Stretch
+from vse_exp.models.dual import DualEncoder
+from vse_exp.sharding import rows_once
 from vse_exp.training.module import RetrievalModule
 
 log = logging.getLogger(__name__)
@@ -48,14 +57,36 @@ def teach(
     else:
         teacher = load_model([teachers] if isinstance(teachers, str) else list(teachers), device)
         split = load_split_for(teacher, datamodule.config, "train")
-        log.info("the teachers read %d captions, once", len(split.captions))
-        images, captions = (rows.cpu() for rows in embed_split(teacher, split))
+        images, captions = _embedded(teacher, split, split_fingerprint(datamodule.config, "train"))
     dealer = Dealer(datamodule.config, datamodule.vocabulary, datamodule.seed)
     kept = torch.from_numpy(dealer.kept(datamodule.tokenized("train")))
     module.loss.learn_from(images, captions[kept])
     # each process has them: DDP would send all buffers of the first anew at every update
     known = [f"loss.{name}" for name, _ in module.loss.named_buffers() if "known_" in name]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, known)
+
+
+def _embedded(
+    teacher: DualEncoder, split: Split, fingerprint: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """The teacher's rows of all images and captions, which all processes embed together and keep in
+    the cache folder. What tells a teacher: its weights, and what it gives for a caption."""
+    cache = cache_folder() / "text"
+    told = [teacher.fingerprint(), teacher.encode_sentences(split.captions[:1]).tolist()]
+    name = hashlib.sha256(json.dumps([*told, fingerprint], default=str).encode()).hexdigest()[:24]
+
+    def of_images(rows: range) -> np.ndarray:
+        return teacher.encode_images(Stretch(split.image_features, slice(rows.start, rows.stop)))
+
+    def of_captions(rows: range) -> np.ndarray:
+        log.info("the teachers read captions %d to %d, once", rows.start, rows.stop)
+        some = split.captions[rows.start : rows.stop]
+        teacher.remember(some, cache)
+        return teacher.encode_sentences(some)
+
+    images = rows_once(cache / f"teacher-{name}-images", len(split.image_features), of_images)
+    captions = rows_once(cache / f"teacher-{name}-captions", len(split.captions), of_captions)
+    return torch.from_numpy(images), torch.from_numpy(captions)
 
 
 def _frozen(module: RetrievalModule, datamodule: RetrievalDataModule) -> tuple[Tensor, Tensor]:

@@ -95,6 +95,8 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, last: list[pl.Callback]) -
         raise UserError(
             f"trainer.{clash[0]} is set by the program itself: leave it out (~trainer.{clash[0]})."
         )
+    if not torch.are_deterministic_algorithms_enabled():  # to say so imports torch's compiler
+        wanted["deterministic"] = wanted.get("deterministic") or None
     try:
         trainer = build({"_target_": "lightning.pytorch.Trainer"} | wanted | own, where="trainer")
     except (ValueError, MisconfigurationException) as error:  # no such device, precision, …

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+import vse_exp
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def test_notebooks_use_what_is_public() -> None:
+    """`import vse_exp` and `from vse_exp import …` alone, so that none of it breaks unseen."""
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text())["cells"]
+        code = "\n".join("".join(one["source"]) for one in cells if one["cell_type"] == "code")
+        assert "vse_exp" in code
+        assert not re.search(r"(from|import) vse_exp\.", code), path.name
+        used = re.findall(r"vse_exp\.(\w+)\(|from vse_exp import (.*)", code)
+        names = {name for one, several in used for name in [one, *several.split(", ")] if name}
+        assert names <= set(vse_exp.__all__), path.name
 
 
 @pytest.mark.filterwarnings("default")  # the kernel's own libraries

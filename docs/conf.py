@@ -89,6 +89,9 @@ def _without_tree(app: Any, page: str, template: str, context: Any, doctree: obj
     who come from a page and go back."""
     if page.startswith("_modules/"):
         context["toctree"] = lambda **options: ""
+    if page == "_modules/index":  # whose lists within lists stand beside an item, not in it
+        inside = context["body"].replace("</li>\n<ul>", "\n<ul>").replace("</ul>", "</ul></li>")
+        context["body"] = inside.removesuffix("</li>")
 
 
 def _exact(app: Any, doctree: Any) -> None:

@@ -78,6 +78,7 @@ def test_train_then_evaluate(trained, tiny, tmp_path, monkeypatch):
         (["scheduler=constant", "+scheduler.at=0.5"], "Unknown key scheduler.at: "),
         (["+optimizer.foo=2"], "Unknown key optimizer.foo: "),
         (["+trainer.devises=1"], "Unknown key trainer.devises: did you mean trainer.devices?"),
+        (["teachers=[data=f8k, b]"], """quote what holds a =, 'teachers=["data=f8k","b"]'."""),
         (["=3"], "=3 has no key before its =: write key=value."),
         (["+trainer.limit_val_batches=5"], "trainer.limit_val_batches is not for this program"),
         (["trainer.precision=8"], "trainer.precision=8 must be 64"),

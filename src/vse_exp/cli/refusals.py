@@ -60,6 +60,9 @@ def _unreadable(override: str, message: str) -> UserError:
             f"{override} cannot be read: a value with = , : ( [ {{ or quotes in it needs quotes "
             f"of its own, '{key}=\"{value}\"'."
         )
+    if re.fullmatch(r"\[[^][{}'\"]*=[^][{}'\"]*\]", value):  # overrides of another command
+        each = ",".join(f'"{one.strip()}"' for one in value[1:-1].split(","))
+        return UserError(f"{override} cannot be read: quote what holds a =, '{key}=[{each}]'.")
     reason = re.sub(r"\s*See https?://\S+.*", "", message)
     return UserError(f"{override} cannot be read: {reason}.")
 

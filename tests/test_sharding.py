@@ -80,3 +80,10 @@ def test_rows_are_made_once_by_all_that_share_a_folder(tmp_path):
     (tmp_path / "file").touch()
     np.testing.assert_array_equal(rows_once(tmp_path / "file", 10, make, 4), expected)
     assert len(made) == 5
+
+
+def test_who_comes_when_all_is_put_together_leaves_nothing(tmp_path):
+    folder = tmp_path / ".job.2-shards"
+    with Shard(0, 2).last(folder, ["a", "b"]) as whole:
+        assert not whole
+    assert list(tmp_path.iterdir()) == []

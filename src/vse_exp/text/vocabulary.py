@@ -59,9 +59,8 @@ class TokenizedCaptions:
         positions = np.arange(longest)
         if bool((lengths == longest).all()):
             return torch.from_numpy(self.tokens[starts[:, None] + positions]), None
-        inside = positions < lengths[:, None]
-        ids = np.full(inside.shape, PAD, dtype=np.int64)
-        ids[inside] = self.tokens[(starts[:, None] + positions)[inside]]
+        ids = self.tokens.take(starts[:, None] + positions, mode="clip")  # quicker than by []
+        ids = np.where(positions < lengths[:, None], ids, PAD)
         return torch.from_numpy(ids), torch.from_numpy(lengths)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import vse_exp.train  # noqa: F401  (registers what ${run_name:} in its config stands for)
 from vse_exp.cli import config_dir
 from vse_exp.parts import without_foreign_keys
+
+multiprocessing.set_forkserver_preload(["forks_preloaded"])
 
 
 def _folder(variable: str) -> Path:

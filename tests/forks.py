@@ -1,47 +1,90 @@
-"""Python programs in processes forked from one that has imported what takes seconds."""
+"""A `python` whose programs are forked from a process that has imported what takes seconds."""
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import multiprocessing
 import os
 import runpy
+import shutil
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
 from pathlib import Path
-from subprocess import CompletedProcess
 
-PRELOADED = ["forks_preloaded"]
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+words = sys.argv[1:]
+if words[:1] not in (["-m"], ["-c"]):
+    os.execv({python!r}, [{python!r}, *words])
+said = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [len(said).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(said)
+    sys.exit(server.recv(1)[0])
+"""
 
 
-def run_python(
-    words: Sequence[str], folder: Path, environment: Mapping[str, str]
-) -> CompletedProcess[str]:
-    """What `python WORDS` does in a folder, where the words begin with `-m MODULE` or `-c CODE`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)  # of the first who asks
-    output = folder / ".output"
-    process = context.Process(
-        target=_program, args=(list(words), folder, dict(environment), output)
+@functools.cache
+def forked_python() -> str:
+    """The path of a program to call as `python -m MODULE …` or `python -c CODE …`, where neither
+    what is imported nor a signal matters."""
+    folder = Path(tempfile.mkdtemp(prefix="forks-"))  # a socket's path must be short
+    python, address = folder / "python", folder / "socket"
+    python.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+    python.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(address))
+        listening.listen()
+        context = multiprocessing.get_context("forkserver")
+        server = context.Process(target=_serve, args=(listening, str(python)))
+        server.start()
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(server.terminate)
+    return str(python)
+
+
+def _serve(listening: socket.socket, python: str) -> None:
+    while True:
+        connection, _ = listening.accept()
+        with connection:
+            multiprocessing.active_children()  # which reaps those that have ended
+            multiprocessing.get_context("fork").Process(
+                target=_attend, args=(connection, python)
+            ).start()
+
+
+def _attend(connection: socket.socket, python: str) -> None:
+    size, files, *_ = socket.recv_fds(connection, 8, 3)
+    said = connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+    program = multiprocessing.get_context("fork").Process(
+        target=_program, args=(files, python, *json.loads(said))
     )
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    told = output.read_text(encoding="utf-8")
-    output.unlink()
-    return CompletedProcess(["python", *words], process.exitcode, told)
+    program.start()
+    for file in files:  # else who reads the program's output waits for this process too
+        os.close(file)
+    program.join()
+    assert program.exitcode is not None
+    connection.sendall(bytes([program.exitcode % 256]))
 
 
-def _program(words: list[str], folder: Path, environment: dict[str, str], output: Path) -> None:
-    with output.open("wb") as opened:
-        os.dup2(opened.fileno(), 1)
-        os.dup2(opened.fileno(), 2)
+def _program(
+    files: list[int], python: str, words: list[str], folder: str, environment: dict[str, str]
+) -> None:
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     how, what, *arguments = words
-    sys.argv = [what, *arguments]
+    sys.argv, sys.executable = [what, *arguments], python
     added = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = ["" if how == "-c" else str(folder), *added, *sys.path]
+    sys.path[:] = ["" if how == "-c" else folder, *added, *sys.path]
     if how == "-m":
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:

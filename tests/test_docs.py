@@ -25,7 +25,7 @@ from PIL import Image
 import vse_exp
 import vse_exp.train  # (registers a resolver)
 from conftest import random_captions
-from forks import run_python
+from forks import forked_python
 from vse_exp.cli import config_dir
 
 ROOT = Path(__file__).parents[1]
@@ -35,8 +35,6 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 COMMAND = re.compile(r"^python -m vse_exp\.(\w+)")
-SHELL = re.compile(r"[|&;<>$`*~]")
-"""What asks for a shell; without it a command is forked, which spares its imports."""
 
 
 @dataclass
@@ -78,23 +76,20 @@ def check_config(command: str) -> None:
 def run(code: str, language: str, folder: Path) -> None:
     # a page's data sets lie in its own folder
     environment = {key: value for key, value in os.environ.items() if key != "VSE_DATA_DIR"}
-    python = Path(sys.executable).parent
-    environment["PATH"] = f"{python}{os.pathsep}{os.environ['PATH']}"
+    python = forked_python()
+    folders = os.path.dirname(python), os.path.dirname(sys.executable), os.environ["PATH"]
+    environment["PATH"] = os.pathsep.join(folders)
     environment["PYTHONPATH"] = f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{folder}"
-    if language == "python":
-        done = run_python(["-c", code], folder, environment)
-    elif code.startswith("python -m ") and not SHELL.search(code):
-        done = run_python(shlex.split(code, comments=True)[1:], folder, environment)
-    else:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", code],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+    how = [python, "-c"] if language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    done = subprocess.run(
+        [*how, code],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"{code}\n{done.stdout}"
 
 

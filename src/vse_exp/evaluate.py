@@ -36,8 +36,8 @@ def main(cfg: DictConfig) -> None:
     found = assess(asked, opened, data, cfg.split)
     show(found.tables, found.notes)
     if cfg.output is not None:
-        name = opened.source.removesuffix(f" {cfg.split}")
-        told = {"checkpoint": str(cfg.checkpoint or cfg.images), "data": name, "split": cfg.split}
+        model = str(cfg.checkpoint or cfg.images)
+        told = {"checkpoint": model, "data": opened.data, "split": cfg.split}
         write_figures(cfg.output, found.figures | told)
     if cfg.ranks is not None:
         write_ranks(cfg.ranks, found.result, found.protocol)

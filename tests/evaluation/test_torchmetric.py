@@ -103,7 +103,7 @@ def test_two_processes_see_what_one_sees(tmp_path: Path) -> None:
         # one process without anything
         [(everything[0], []), (everything[1], [])],
     ]
-    second = torch.multiprocessing.get_context("spawn").Process(
+    second = torch.multiprocessing.get_context("forkserver").Process(
         target=_second_process, args=(str(tmp_path), shares)
     )
     second.start()

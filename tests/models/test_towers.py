@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import socket
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from vse_exp.compat.loading import load_model
 from vse_exp.errors import UserError
 from vse_exp.losses import InfoNCELoss, SigmoidLoss
 from vse_exp.models.checkpoint import save_model
-from vse_exp.models.others.hf import Pictures
+from vse_exp.models.others import Pictures
 from vse_exp.models.towers.image import ImageTower
 from vse_exp.models.towers.text import TextTower
 from vse_exp.models.vse import VSE
@@ -335,7 +335,7 @@ def test_a_library_loads_what_was_trained_here(
         np.testing.assert_allclose(loaded.encode_images(given), images, atol=3e-3)
         if name.startswith("hf:"):  # with torchvision, a step of grey apart, and asked for Pillow
             processor = transformers.AutoImageProcessor.from_pretrained(exported, backend="pil")
-            fast, slow = loaded.pictures, Pictures(processor)
+            fast, slow = loaded.pictures, Pictures(partial(processor, return_tensors="pt"))
             theirs, same = (one.prepare(given)["pixel_values"] for one in (fast, slow))
             assert (theirs - same).abs().max() * max(model.preprocessing.std) < 1.001
             loaded.pictures = slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -44,8 +43,6 @@ from vse_exp.training.fit import train
 
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
 HAS_TRANSFORMERS = importlib.util.find_spec("transformers") is not None
-if HAS_TRANSFORMERS:  # imported once for all ranks
-    from transformers import CLIPModel  # noqa: F401
 NAMES = [*LOSSES, *(["towers"] if HAS_TRANSFORMERS else [])]
 """Losses over two linear maps, and InfoNCE over both towers of a CLIP."""
 ROWS = 7
@@ -145,8 +142,6 @@ def run_rank(rank: int, folder: str, names: list[str], processes: int) -> None:
 
 
 def on_ranks(processes: int, function: Callable[..., None], *given: Any) -> None:
-    """In processes forked from one that has imported what they need."""
-    multiprocessing.set_forkserver_preload([__name__])
     mp.start_processes(function, given, processes, start_method="forkserver")
 
 

@@ -75,7 +75,6 @@ def rows(folder: Path) -> int:
 def test_ten_killed_runs_equal_the_whole_one_bit_for_bit(tmp_path):
     data = write_dataset(tmp_path / "data", images=80, per_image=5)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vse_exp.training.fit"])
 
     def start(folder: Path) -> Any:
         process = context.Process(target=run, args=(data, folder))

@@ -20,7 +20,6 @@ from vse_exp.errors import UserError
 from vse_exp.files import atomic_path
 from vse_exp.models.vse import VSE
 from vse_exp.parts import build, part_spec
-from vse_exp.similarity import Cosine
 from vse_exp.text.tokenizers import Whitespace
 from vse_exp.text.vocabulary import FIRST_WORD, Vocabulary
 from vse_exp.unpickling import load_data, utf8
@@ -136,6 +135,7 @@ def _expressible(model: VSE) -> str:
     """The original's name of the model's encoder; UserError for what it does not have."""
     spec = part_spec(model)
     encoder, images = spec["encoder"], spec["image_encoder"]
+    similarity = _class(part_spec(model.similarity))
     name = {target: name for name, target in ENCODERS.items()}.get(encoder["_target_"])
     own_pooling = "SumPooling" if name == "bow" else "LastPooling"
     pooling = _class(encoder.get("pooling") or {"_target_": own_pooling})
@@ -148,7 +148,7 @@ def _expressible(model: VSE) -> str:
         f"image encoder {_class(images)}": images["_target_"] != IMAGE_ENCODER,
         "centred or power-normalised features": bool(images.get("center"))
         or images.get("power", 1) != 1,
-        f"similarity {type(model.similarity).__name__}": not isinstance(model.similarity, Cosine),
+        f"similarity {similarity}": similarity != "Cosine",
         "absolute values of embeddings": model.absolute,
         "images without unit norm": not model.unit_images,
         "words before each caption": bool(model.vocabulary.prefix),

@@ -53,7 +53,7 @@ def assess(asked: Asked, judged: Judged, data: Mapping[str, Any], name: str) -> 
 
     UserError for files that are missing or of other images, and for what a protocol has not.
     """
-    model, split, source = judged
+    model, split, _, source = judged
     bank = asked.bank and open_bank(asked.bank, model, data)
     coco = _coco_ids(asked, data["name"], split)
     images, captions = embed_split(model, split)

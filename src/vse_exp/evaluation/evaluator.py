@@ -20,10 +20,11 @@ from vse_exp.models.dual import DualEncoder
 
 
 class Judged(NamedTuple):
-    """A model, and the split on which it is judged with what that is called."""
+    """A model, and the split on which it is judged, with what its data and it are called."""
 
     model: DualEncoder
     split: Split
+    data: str
     source: str
 
 
@@ -40,10 +41,12 @@ def open_judged(
             raise UserError("Vectors of images and of captions are judged: give captions=FILE.npy.")
         model, found = given_vectors(**which, split=split)
         model.place = find_device(device)
-        known = which.get("data")
-        return Judged(model, found, f"{known['name']} {split}" if known else model.name)
+        known = (which.get("data") or {}).get("name")
+        source = f"{known} {split}" if known else model.name
+        return Judged(model, found, known or model.name, source)
     model = load_model(which, device, trust)
-    return Judged(model, load_split_for(model, data, split), f"{data['name']} {split}")
+    name = data["name"]
+    return Judged(model, load_split_for(model, data, split), name, f"{name} {split}")
 
 
 def evaluate_model(

@@ -73,6 +73,11 @@ class ContrastiveLoss(nn.Module, Part):
         """Told once before a training, if `taught`: known vectors (n_images, d) and
         (n_captions, e) of all that it trains on."""
 
+    @property
+    def learnt_from(self) -> Iterable[Tensor]:
+        """Buffers that it was told alike in each process, so that none need be sent."""
+        return ()
+
     def see(self, caption_ids: Tensor) -> None:
         """Told before each batch, if `taught`: the rows (B,) of its captions among these."""
 
@@ -146,6 +151,10 @@ class CompositeLoss(ContrastiveLoss):
     def learn_from(self, images: Tensor, captions: Tensor) -> None:
         for loss in self.parts:
             loss.learn_from(images, captions)
+
+    @property
+    def learnt_from(self) -> Iterable[Tensor]:
+        return [buffer for loss in self.parts for buffer in loss.learnt_from]
 
     def see(self, caption_ids: Tensor) -> None:
         for loss in self.parts:

@@ -5,6 +5,8 @@ Each is one term of a sum, beside a contrastive loss (conf/loss/distilled.yaml a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, normalize
@@ -33,6 +35,10 @@ class TaughtLoss(ContrastiveLoss):
 
     def learn_from(self, images: Tensor, captions: Tensor) -> None:
         self.known_images, self.known_captions = images, captions
+
+    @property
+    def learnt_from(self) -> Iterable[Tensor]:
+        return [rows for rows in (self.known_images, self.known_captions) if rows is not None]
 
     def see(self, caption_ids: Tensor) -> None:
         self.caption_ids = caption_ids

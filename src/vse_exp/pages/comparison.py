@@ -42,7 +42,7 @@ class Side:
     @classmethod
     def of(cls, judged: Judged) -> Side:
         """Embeds and ranks a split with a model."""
-        model, split, _ = judged
+        model, split, *_ = judged
         images, captions = embed_split(model, split)
         rows = images, captions
         return cls(

@@ -40,8 +40,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Shelf:
-    """A gallery as the demo shows it: by name, with a retriever, and its pictures where they are at
-    hand."""
+    """A gallery as the demo shows it: by name, and with its pictures where they are at hand."""
 
     name: str
     retriever: Retriever
@@ -73,10 +72,8 @@ class Demo:
 
     def about(self) -> dict[str, Any]:
         """What the page says and checks before it asks."""
-        return {
-            "galleries": [shelf.about for shelf in self.shelves.values()],
-            "upload_bytes": self.limits.upload_bytes,
-        }
+        galleries = [shelf.about for shelf in self.shelves.values()]
+        return {"galleries": galleries, "upload_bytes": self.limits.upload_bytes}
 
     def warm_up(self) -> None:
         """Load the image backbones before the first upload needs them."""

@@ -102,7 +102,7 @@ def _told(content: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, An
 def report_from_config(config: Mapping[str, Any], which: Any) -> tuple[Evaluation, str]:
     """The report that the keys in conf/report.yaml ask for, of `which` models or vectors (see
     `open_judged`); and what the split is called."""
-    model, split, source = open_judged(
+    model, split, _, source = open_judged(
         which, config["data"], config["split"], config["device"], config["trust"]
     )
     thumbnails = open_thumbnails(config["pictures"] or split.pictures, split.image_names)

@@ -7,15 +7,11 @@ import hashlib
 import io
 import json
 import logging
-import platform
 import re
-import resource
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from vse_exp.errors import Interrupted, UserError
 from vse_exp.files import write_json, write_text
 from vse_exp.runs.reading import flatten, parse, read_mapping
+from vse_exp.runs.surroundings import git, surroundings
 
-PACKAGES = ("vse_exp", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 LONGEST_NAME = 150
 
 # Keys that change how a run is watched, how fast its data come or where things lie, and not what
@@ -170,24 +166,14 @@ class RunFolder:
         they are known, git state and package versions."""
         write_text(self.config, _resolved(cfg))
         write_json(self.path / "overrides.json", list(overrides))
-        write_json(
-            self.about,
-            {
-                "command": sys.argv,
-                "seed": cfg.seed,
-                "choices": {
-                    group: choice
-                    for group, choice in choices.items()
-                    if choice is not None and not group.startswith("hydra/")
-                },
-                "git_commit": _git("rev-parse", "HEAD"),
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "packages": {name: _version(name) for name in PACKAGES},
-            },
-        )
-        diff = _git("diff", "HEAD")
-        if diff:
+        chosen = {
+            group: choice
+            for group, choice in choices.items()
+            if choice is not None and not group.startswith("hydra/")
+        }
+        about = {"command": sys.argv, "seed": cfg.seed, "choices": chosen, **surroundings()}
+        write_json(self.about, about)
+        if diff := git("diff", "HEAD"):
             write_text(self.path / "git.diff", diff)
 
     @contextmanager
@@ -228,33 +214,3 @@ class RunFolder:
 
 def _resolved(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(cfg, resolve=True)
-
-
-def peak_memory() -> dict[str, int]:
-    """The largest memory of this process so far, in MB: resident, and of a GPU where one is."""
-    import torch  # not by everybody who reads a folder
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {"peak_memory_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3))}
-    if torch.cuda.is_available():
-        found["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
-    return found
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the source tree of this package; None outside a checkout."""
-    source = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(source), *arguments], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

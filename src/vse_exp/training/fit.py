@@ -24,8 +24,9 @@ from vse_exp.files import write_json
 from vse_exp.models.checkpoint import load_weights
 from vse_exp.progress import doing
 from vse_exp.retrieval.pictures import open_thumbnails
-from vse_exp.runs.folder import RunFolder, peak_memory
+from vse_exp.runs.folder import RunFolder
 from vse_exp.runs.reading import flatten, read_mapping
+from vse_exp.runs.surroundings import peak_memory
 from vse_exp.training.building import build_parts
 from vse_exp.training.csv_logger import CSVMetrics
 from vse_exp.training.dashboards import finish_loggers, log_answers, start_loggers

@@ -61,9 +61,10 @@ def teach(
     dealer = Dealer(datamodule.config, datamodule.vocabulary, datamodule.seed)
     kept = torch.from_numpy(dealer.kept(datamodule.tokenized("train")))
     module.loss.learn_from(images, captions[kept])
-    # each process has them: DDP would send all buffers of the first anew at every update
-    known = [f"loss.{name}" for name, _ in module.loss.named_buffers() if "known_" in name]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, known)
+    # DDP would send all buffers of the first process anew at every update
+    told = {id(buffer) for buffer in module.loss.learnt_from}
+    names = [name for name, buffer in module.named_buffers() if id(buffer) in told]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
 
 
 def _embedded(

@@ -6,12 +6,16 @@ import importlib.util
 import logging
 import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
+
+from PIL.Image import Image
 
 from vse_exp.errors import UserError
-from vse_exp.models.dual import DualEncoder
+from vse_exp.models.dual import DualEncoder, Tokenized
+from vse_exp.similarity import Cosine
 
 
 def prefix_of(source: str) -> str | None:
@@ -60,3 +64,44 @@ def loading(source: str) -> Iterator[None]:
         ) from error
     finally:
         logging.disable(before)
+
+
+class Pictures:
+    """Pictures as `cut` of a library makes them, all at once, into what its model takes."""
+
+    squares, shape = False, ()
+
+    def __init__(self, cut: Any) -> None:
+        self.cut = cut
+
+    def prepare(self, pictures: Sequence[Image]) -> Any:
+        return self.cut(list(pictures))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pictures) and repr(other.cut) == repr(self.cut)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.cut))
+
+
+class OtherEncoder(DualEncoder):
+    """A dual encoder of a library; `tokens` makes ids of sentences."""
+
+    captions_at_once = 256
+
+    def __init__(
+        self, model: Any, tokens: Callable[[Sequence[str]], Tokenized], pictures: Pictures
+    ) -> None:
+        super().__init__()
+        self.model, self.tokens, self.pictures = model, tokens, pictures
+        self.similarity = Cosine()
+        scale = getattr(model, "logit_scale", None)
+        self.logit_scale = None if scale is None else float(scale.detach().exp())
+        self.dim = self.measured_dim()
+
+    @property
+    def preprocessing(self) -> Pictures:
+        return self.pictures
+
+    def tokenize(self, captions: Sequence[str]) -> Tokenized:
+        return self.tokens(captions)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.models.checkpoint import load_checkpoint
 from vse_exp.models.dual import DualEncoder
-from vse_exp.models.others import loading, needs
+from vse_exp.models.others import OtherEncoder, Pictures, loading, needs
 from vse_exp.models.sharing import CONFIG, FILES, is_shared
-from vse_exp.similarity import Cosine
 from vse_exp.text.vocabulary import TokenizedCaptions, inside_mask
 
 
@@ -30,7 +29,7 @@ class Tokens:
     def __init__(self, tokenizer: Any, max_length: int, fill: bool) -> None:
         self.tokenizer, self.max_length, self.fill = tokenizer, max_length, fill
 
-    def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
+    def __call__(self, captions: Sequence[str]) -> TokenizedCaptions:
         """Ids of all captions, with those that mark their ends."""
         found = self.tokenizer(
             list(captions),
@@ -41,47 +40,12 @@ class Tokens:
         return TokenizedCaptions.of(found["input_ids"])
 
 
-class Pictures:
-    """Pictures as an image processor of transformers makes them: what the image tower takes."""
-
-    squares, shape = False, ()
-
-    def __init__(self, processor: Any) -> None:
-        self.processor = processor
-
-    def prepare(self, pictures: Sequence[Image]) -> Any:
-        return self.processor(images=list(pictures), return_tensors="pt")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pictures) and repr(other.processor) == repr(self.processor)
-
-    def __hash__(self) -> int:
-        return hash(repr(self.processor))
-
-
-class HuggingFace(DualEncoder):
+class HuggingFace(OtherEncoder):
     """A model of transformers that has `get_text_features` and `get_image_features`."""
-
-    captions_at_once = 256
-
-    def __init__(self, model: Any, tokens: Tokens, pictures: Pictures) -> None:
-        super().__init__()
-        self.model, self.tokens, self.pictures = model, tokens, pictures
-        self.similarity = Cosine()
-        scale = getattr(model, "logit_scale", None)
-        self.logit_scale = None if scale is None else float(scale.detach().exp())
-        self.dim = self.measured_dim()
-
-    @property
-    def preprocessing(self) -> Pictures:
-        return self.pictures
 
     @property
     def kind(self) -> str:
         return type(self.model).__name__
-
-    def tokenize(self, captions: Sequence[str]) -> TokenizedCaptions:
-        return self.tokens.encode(captions)
 
     def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         mask = None if lengths is None else inside_mask(tokens, lengths).long()
@@ -128,4 +92,5 @@ def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
     longest = config.text_config.max_position_embeddings
     fill = config.model_type.startswith("siglip")
     tokens = Tokens(tokenizer, min(longest, tokenizer.model_max_length), fill)
-    return HuggingFace(model, tokens, Pictures(processor)).eval()
+    pictures = Pictures(partial(processor, return_tensors="pt"))
+    return HuggingFace(model, tokens, pictures).eval()

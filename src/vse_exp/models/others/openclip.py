@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,65 +14,29 @@ from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.models.dual import DualEncoder
-from vse_exp.models.others import loading, needs
-from vse_exp.similarity import Cosine
+from vse_exp.models.others import OtherEncoder, Pictures, loading, needs
 from vse_exp.text.vocabulary import TokenizedCaptions
 
 
-class Tokens:
-    """Captions as a tokenizer of OpenCLIP cuts them, all filled to the model's context length."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-
-    def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
-        """Ids of all captions, as many each."""
-        ids = self.tokenizer(list(captions)).numpy().astype(np.int64)
-        return TokenizedCaptions(ids.ravel(), np.arange(len(ids) + 1) * ids.shape[1])
-
-
-class Pictures:
-    """Pictures as the model's own transform makes them: float32 (B, 3, side, side)."""
-
-    squares, shape = False, ()
-
-    def __init__(self, transform: Any) -> None:
-        self.transform = transform
-
-    def prepare(self, pictures: Sequence[Image]) -> Tensor:
-        return torch.stack([self.transform(picture) for picture in pictures])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pictures) and repr(other.transform) == repr(self.transform)
-
-    def __hash__(self) -> int:
-        return hash(repr(self.transform))
-
-
-class OpenCLIP(DualEncoder):
+class OpenCLIP(OtherEncoder):
     """A model of OpenCLIP."""
-
-    captions_at_once = 256
-
-    def __init__(self, model: Any, tokens: Tokens, pictures: Pictures) -> None:
-        super().__init__()
-        self.model, self.tokens, self.pictures = model, tokens, pictures
-        self.similarity = Cosine()
-        self.logit_scale = float(model.logit_scale.detach().exp())
-        self.dim = self.measured_dim()
-
-    @property
-    def preprocessing(self) -> Pictures:
-        return self.pictures
-
-    def tokenize(self, captions: Sequence[str]) -> TokenizedCaptions:
-        return self.tokens.encode(captions)
 
     def embed_captions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         return normalize(self.model.encode_text(tokens), dim=-1)
 
     def embed_images(self, images: Tensor) -> Tensor:
         return normalize(self.model.encode_image(images), dim=-1)
+
+
+def _tokens(tokenizer: Any, captions: Sequence[str]) -> TokenizedCaptions:
+    """Ids of all captions, each filled to the model's context length."""
+    ids = tokenizer(list(captions)).numpy().astype(np.int64)
+    return TokenizedCaptions(ids.ravel(), np.arange(len(ids) + 1) * ids.shape[1])
+
+
+def _cut(transform: Any, pictures: Sequence[Image]) -> Tensor:
+    """Pictures as the model's own transform makes them: float32 (B, 3, side, side)."""
+    return torch.stack([transform(picture) for picture in pictures])
 
 
 def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
@@ -90,4 +55,4 @@ def load(name: str, trust: Sequence[str] = ()) -> DualEncoder:
     with loading(f"openclip:{name}"):
         made, transform = cast(Any, open_clip.create_model_from_pretrained(chosen, weights))
         tokenizer = open_clip.get_tokenizer(chosen)
-    return OpenCLIP(made, Tokens(tokenizer), Pictures(transform)).eval()
+    return OpenCLIP(made, partial(_tokens, tokenizer), Pictures(partial(_cut, transform))).eval()

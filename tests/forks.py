@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import multiprocessing
@@ -68,7 +69,8 @@ def _attend(connection: socket.socket, python: str) -> None:
         os.close(file)
     program.join()
     assert program.exitcode is not None
-    connection.sendall(bytes([program.exitcode % 256]))
+    with contextlib.suppress(BrokenPipeError):  # who started it has been ended
+        connection.sendall(bytes([program.exitcode % 256]))
 
 
 def _program(

@@ -17,6 +17,7 @@ from benchmarks.cca import main as closed_form
 from benchmarks.gpu import main as on_a_gpu
 from benchmarks.loop import main as the_loop
 
+from forks import forked_python
 from vse_exp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +29,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Li
 def run(tmp_path: Path, *arguments: str) -> list[dict[str, str]]:
     """Rows of the CSV."""
     path = tmp_path / "figures.csv"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--threads", "1", "--csv", str(path)]
+    command = [forked_python(), "-m", "benchmarks", "--quick", "--threads", "1", "--csv", str(path)]
     # not Flickr8k, where it lies: random captions do
     environment = os.environ | {"VSE_DATA_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command += arguments

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forks import forked_python
 from vse_exp.evaluation.metrics import EVERY
 from vse_exp.evaluation.protocols import evaluate_embeddings
 from vse_exp.evaluation.rank_files import write_ranks
@@ -28,7 +28,7 @@ def test_two_runs(tmp_path: Path) -> None:
         )
     output = tmp_path / "compared.json"
     a, b = tmp_path / "a.npz", tmp_path / "b.npz"
-    command = [sys.executable, "-m", "vse_exp.compare", f"a={a}", f"b={b}", f"output={output}"]
+    command = [forked_python(), "-m", "vse_exp.compare", f"a={a}", f"b={b}", f"output={output}"]
     done = subprocess.run([*command, "resamples=50"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert re.fullmatch(r"(compare: .* …\n)*(Took \d+ s\.\n)?", done.stderr)
@@ -58,7 +58,7 @@ def test_ranks_of_all_right_answers_are_compared_by_all_metrics(tmp_path: Path) 
         )
     output = tmp_path / "compared.json"
     keys = [f"a={tmp_path / 'a.npz'}", f"b={tmp_path / 'b.npz'}", f"output={output}"]
-    command = [sys.executable, "-m", "vse_exp.compare", *keys, "resamples=50"]
+    command = [forked_python(), "-m", "vse_exp.compare", *keys, "resamples=50"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert re.fullmatch(r"(compare: .* …\n)*(Took \d+ s\.\n)?", done.stderr)

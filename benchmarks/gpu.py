@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where it is run as a file
 from benchmarks.encoders import Floor, Step, build, flickr8k_captions
 from benchmarks.evaluation import CAPTIONS, embeddings
 from benchmarks.machine import describe, print_table, write_csv

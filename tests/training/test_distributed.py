@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # (which DDP asks: once, where ranks are forked from)
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from lightning.pytorch.utilities import rank_zero_only

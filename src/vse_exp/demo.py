@@ -9,8 +9,7 @@ from pydantic import Field
 
 from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Checkpoints, Data, Device, ModelCommand, Texts
-from vse_exp.runtime import Runtime
-from vse_exp.schema import Text
+from vse_exp.schema import Runtime, Text
 
 
 class DemoKeys(ModelCommand):

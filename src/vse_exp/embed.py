@@ -8,8 +8,7 @@ from omegaconf import DictConfig
 
 from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Checkpoints, Device, ModelCommand, Precision, ShardOf
-from vse_exp.runtime import Runtime
-from vse_exp.schema import Size, Text, form
+from vse_exp.schema import Runtime, Size, Text, form
 from vse_exp.sharding import Shard
 
 

@@ -11,8 +11,7 @@ from pydantic import Field
 from vse_exp.cli import plain, verb
 from vse_exp.cli.keys import Device, ModelCommand, ShardOf
 from vse_exp.errors import Interrupted
-from vse_exp.runtime import Runtime
-from vse_exp.schema import Keys, Seed, Size, Text
+from vse_exp.schema import Keys, Runtime, Seed, Size, Text
 
 Pixel = float | Annotated[list[float], Field(min_length=3, max_length=3)]
 """A value a colour, red first."""

@@ -18,8 +18,7 @@ from vse_exp.cli.keys import (
     judged,
 )
 from vse_exp.errors import UserError
-from vse_exp.runtime import Runtime
-from vse_exp.schema import Keys, Size, Text
+from vse_exp.schema import Keys, Runtime, Size, Text
 from vse_exp.sharding import Shard
 
 

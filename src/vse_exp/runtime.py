@@ -6,15 +6,15 @@ import io
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vse_exp.device import find_device
 from vse_exp.errors import UserError
+from vse_exp.schema import Runtime
 
-Runtime = Literal["torch", "onnx"]
 OPSET = 17
 """Of the graphs that are written: ONNX Runtime reads it since 1.12."""
 

@@ -189,6 +189,20 @@ def test_the_workspace_shows_what_is_logged():
     assert set(re.findall(r'"((?:val|train|answers)/[^"]+)"', said)) <= LOGGED
 
 
+def test_nobody_is_logged_in(tiny, tmp_path, monkeypatch):
+    """One sentence; and W&B's own variable says the mode where no key does."""
+    for variable in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cfg = configuration(tiny, tmp_path / "run", "logger=wandb", "logger.wandb.name=x")
+    with pytest.raises(UserError, match=r"wandb login.*logger.wandb.mode=offline"):
+        train(cfg)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    cfg = configuration(tiny, tmp_path / "run", "logger=wandb", "logger.wandb.name=x")
+    assert cfg.logger.wandb.mode == "offline"
+
+
 def test_an_unknown_mode(tiny, tmp_path):
     cfg = configuration(tiny, tmp_path / "run", "logger=wandb", "logger.wandb.mode=of",
                         "logger.wandb.name=x")  # fmt: skip

@@ -10,8 +10,7 @@ from vse_exp.cli.keys import Device, ModelCommand
 from vse_exp.cli.steps import keys
 from vse_exp.errors import UserError
 from vse_exp.files import read_lines, write_json
-from vse_exp.runtime import Runtime
-from vse_exp.schema import Size, Text, form
+from vse_exp.schema import Runtime, Size, Text, form
 
 UPDATES_AN_EPOCH = 20
 """What a training should have at least, whose batches are smaller then."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vse_exp.files import write_text
+from vse_exp.progress import doing
 from vse_exp.runs import collect, plots, summary
 
 
@@ -29,6 +30,7 @@ def summarize(
 
     UserError for keys, figures and places that no run has.
     """
+    doing("reading runs")
     found = collect.select(collect.collect_runs(runs), filter)
     keys = summary.group_keys(found, group)
     there = [metric for metric in summary.METRICS if len(collect.figures(found, metric))]
@@ -43,6 +45,7 @@ def summarize(
     for path, status, reason in zip(*told, strict=True):
         if status != "finished":
             console.print(f"{status}: {path} {reason}", highlight=False, soft_wrap=True)
+    doing("writing")
     pictures = plots.draw_plots(groups, keys, plots_folder) if plots_folder else []
     if csv is not None:
         apart = summary.group_table(groups, keys, metrics, apart=True)

@@ -69,11 +69,11 @@ class Dashboard:
 
 
 def start_loggers(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
-    """The resolved config to every logger, and the beginning to dashboards."""
+    """The beginning to dashboards, and the resolved config to every logger."""
     for logger in loggers:
-        logger.log_hyperparams(config)
         if isinstance(logger, Dashboard):
             logger.start()
+        logger.log_hyperparams(config)
 
 
 def log_answers(

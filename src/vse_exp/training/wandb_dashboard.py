@@ -60,6 +60,14 @@ class WandbDashboard(Dashboard, WandbLogger):
             self._wandb_init.pop(key, None)
 
     def start(self) -> None:
+        try:
+            self.experiment  # noqa: B018 (the run begins when it is first asked for)
+        except wandb.Error as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise UserError(
+                f"W&B does not begin ({reason}): log in with `wandb login`, or keep the run here "
+                "with logger.wandb.mode=offline."
+            ) from error
         self.experiment.define_metric("val/rsum", summary="max")
         package = Path(__file__).resolve().parents[1]
         self.experiment.log_code(str(package), name=f"source-{self.experiment.id}")

@@ -47,8 +47,8 @@ class PretrainedText(Projection, SentenceEncoder):
     Frozen, the transformer is never trained and runs without dropout, and what it gives for a
     caption can be remembered (`start`). Otherwise it is trained with the rest from the epoch
     `unfreeze_epoch`, mostly at a lower rate: `lr_scales: {sentence_encoder.transformer: 0.1}`.
-    `architecture` is read from `model`
-    before a training and stands in its checkpoint. Raises UserError without it.
+    `architecture` is read from `model` before a training and stands in its checkpoint. Raises
+    UserError without it.
     """
 
     def __init__(

@@ -33,7 +33,12 @@ def main(cfg: DictConfig) -> None:
         from vse_exp.runs.space import Space
     except ModuleNotFoundError as error:
         raise UserError("Searching needs optuna: pip install 'vse_exp[sweep]'.") from error
-    from vse_exp.training.fit import train
+
+    def train(*trial: Any) -> dict[str, Any]:
+        # after the config, which says whether Lightning is needed whole
+        from vse_exp.training.fit import train
+
+        return train(*trial)
 
     chosen: Any = OmegaConf.to_container(cfg.space)
     space = Space(chosen, cfg.train)

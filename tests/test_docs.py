@@ -144,8 +144,8 @@ def test_links_between_pages() -> None:
 
 
 def test_the_page_of_python_names_all_that_is_public() -> None:
-    named = re.findall(r"auto\w+:: vse_exp\.(\w+)$", (ROOT / "docs/api.md").read_text(), re.M)
-    assert sorted(named) == sorted(vse_exp.__all__)
+    named = re.findall(r"auto\w+:: vse_exp\.(\w+)", (ROOT / "docs/api.md").read_text())
+    assert sorted(set(named)) == sorted(vse_exp.__all__)
 
 
 def test_the_steps_of_the_default_recipe_can_be_left_out() -> None:

@@ -37,13 +37,14 @@ def test_captions_make_a_model(ran, tmp_path: Path, monkeypatch, capsys) -> None
     captions.parent.mkdir(parents=True)
     captions.write_text("a dog\n" * 720)
     keys = ["images=my photos", "captions=c.csv", 'train=["model.encoder=gru"]', "runtime=onnx"]
+    keys.append('extract=["view=squash","grid=2"]')
     told = run_command(lambda: photos.main(keys), capsys=capsys).out
     assert [name for name, _ in ran] == ["prepare", "extract", "train", "index"]
     arguments = dict(ran)
     assert "images=my photos" in arguments["prepare"]
     assert {"data.batch_size=32", "model.encoder=gru"} <= set(arguments["train"])
     assert {"split=all", "pictures=my photos", "runtime=onnx"} <= set(arguments["index"])
-    assert "runtime=onnx" in arguments["extract"]
+    assert {"runtime=onnx", "view=squash", "grid=2"} <= set(arguments["extract"])
     assert told.count("runtime=onnx") == 1  # of the search box
     assert "python -m vse_exp.demo checkpoint=photo_search/run/checkpoints/best.ckpt" in told
     assert "'query=a dog on the beach'" in told
@@ -52,6 +53,13 @@ def test_captions_make_a_model(ran, tmp_path: Path, monkeypatch, capsys) -> None
 def test_without_captions_and_without_a_model_there_is_nothing_to_search_with(ran, capsys) -> None:
     told = run_command(lambda: photos.main(["images=p"]), capsys=capsys, code=1).err
     assert told.startswith("error: Give captions=FILE")
+    assert not ran
+
+
+def test_a_model_says_itself_how_its_features_are_made(ran, capsys) -> None:
+    wrong = ["images=p", "checkpoint=best.ckpt", 'extract=["grid=2"]']
+    told = run_command(lambda: photos.main(wrong), capsys=capsys, code=1).err
+    assert told.startswith("error: train=… and extract=… are of a model of one's own")
     assert not ran
 
 

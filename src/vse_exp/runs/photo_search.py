@@ -28,6 +28,7 @@ class Photos(ModelCommand):
     name: Annotated[str, form(r"^[\w-]+$", "of letters, digits, - and _")]
     backbone: Text
     weights: Text
+    extract: list[Text]
     batch_size: Size | None
     train: list[Text]
     overwrite: bool
@@ -42,8 +43,11 @@ class Photos(ModelCommand):
                 "Give captions=FILE, from which a model learns, or the checkpoint=… of one that "
                 "has."
             )
-        if self.train and self.checkpoint is not None:
-            raise UserError("train=… is of a model of one's own: leave it out, or checkpoint=….")
+        if self.checkpoint is not None and (self.train or self.extract):
+            raise UserError(
+                "train=… and extract=… are of a model of one's own: leave them out, or "
+                "checkpoint=…."
+            )
 
     @property
     def model(self) -> list[str]:
@@ -96,7 +100,7 @@ class Photos(ModelCommand):
         """How features are extracted: as the model's were, whose record is put beside them; not at
         all for a model that takes pictures."""
         if self.checkpoint is None:
-            return keys(backbone=self.backbone, weights=self.weights)
+            return keys(backbone=self.backbone, weights=self.weights) + self.extract
         from vse_exp.compat.loading import load_model
 
         model = load_model(self.checkpoint, "cpu", self.trust)

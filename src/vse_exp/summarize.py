@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vse_exp.alive import alive
 from vse_exp.errors import UserError
-from vse_exp.progress import alive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

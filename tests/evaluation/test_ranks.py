@@ -209,7 +209,7 @@ def test_memory_maps_gradients_and_odd_strides_are_taken(tmp_path: Path) -> None
 def test_progress_is_shown_on_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vse_exp.progress.LINE_SECONDS", 0)
+    monkeypatch.setattr("vse_exp.alive.LINE_SECONDS", 0)
     rows = np.eye(3)
     retrieval_ranks(rows, rows, np.arange(3), verbose=True)
     assert "ranking" in capsys.readouterr().err

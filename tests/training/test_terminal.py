@@ -8,8 +8,9 @@ import shlex
 from contextlib import nullcontext
 
 from test_cli import SHORT, call
+from vse_exp.alive import spoken
 from vse_exp.compat.loading import load_model
-from vse_exp.progress import silence, spoken
+from vse_exp.progress import silence
 from vse_exp.runs.board import Board
 from vse_exp.runs.folder import RunFolder
 from vse_exp.train import main as train_main

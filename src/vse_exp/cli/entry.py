@@ -19,12 +19,13 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from vse_exp.alive import alive, spoken
 from vse_exp.cli.composing import Asked, checked_config, config_dir
 from vse_exp.cli.help import help_text
 from vse_exp.cli.mistakes import mistakes_told, only_warnings, show_log
 from vse_exp.cli.refusals import explained
 from vse_exp.errors import UserError
-from vse_exp.progress import alive, silence, spoken
+from vse_exp.progress import silence
 from vse_exp.schema import Keys
 from vse_exp.sharding import spelled_out
 

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 
-from vse_exp.progress import rest
+from vse_exp.alive import rest
 
 _PLAIN = re.compile(r"[\w./:+@-]+( [\w./:+@-]+)*")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vse_exp.alive import doing
 from vse_exp.device import find_device
 from vse_exp.errors import UserError
 from vse_exp.images.provenance import read_record
@@ -19,7 +20,6 @@ from vse_exp.models.onnx_export import run_in_onnx
 from vse_exp.models.others import load_other, prefix_of
 from vse_exp.models.sharing import is_shared
 from vse_exp.models.vse import VSE
-from vse_exp.progress import doing
 from vse_exp.runtime import Runtime, find_place
 
 

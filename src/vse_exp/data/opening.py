@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vse_exp.alive import doing
 from vse_exp.data.layout import Layout
 from vse_exp.data.layouts import (
     Split,
@@ -17,7 +18,6 @@ from vse_exp.data.layouts import (
 )
 from vse_exp.errors import UserError
 from vse_exp.parts import build
-from vse_exp.progress import doing
 from vse_exp.split_files import SplitFiles
 
 if TYPE_CHECKING:

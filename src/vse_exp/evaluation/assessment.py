@@ -14,6 +14,7 @@ import numpy as np
 from rich.table import Table
 from torch import Tensor
 
+from vse_exp.alive import doing
 from vse_exp.data.layouts import Split
 from vse_exp.errors import UserError
 from vse_exp.evaluation import tables
@@ -34,7 +35,6 @@ from vse_exp.evaluation.statistics import bootstrap_intervals
 from vse_exp.files import write_json, write_text
 from vse_exp.models.dual import DualEncoder
 from vse_exp.parts import build
-from vse_exp.progress import doing
 
 
 @dataclass(frozen=True)

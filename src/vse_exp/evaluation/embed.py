@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from vse_exp.alive import doing
 from vse_exp.data.layouts import Split
 from vse_exp.data.scenes.build import cache_folder
 from vse_exp.device import fits
@@ -25,7 +26,7 @@ from vse_exp.images.provenance import feature_record
 from vse_exp.images.rows import require_finite
 from vse_exp.images.sources import open_pictures, select
 from vse_exp.models.dual import DualEncoder
-from vse_exp.progress import doing, progress
+from vse_exp.progress import progress
 from vse_exp.sharding import Shard, joined_rows, put_rows, stamp
 from vse_exp.split_files import SplitFiles
 

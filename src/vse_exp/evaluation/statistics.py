@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from vse_exp.alive import doing
 from vse_exp.errors import UserError
 from vse_exp.evaluation.answers import Ranks
 from vse_exp.evaluation.metrics import EVERY, STANDARD, Metric, retrieval_metrics, with_rsum
-from vse_exp.progress import doing
 
 AT_ONCE = 1 << 21
 """Resampled queries held at once."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
@@ -26,10 +26,11 @@ from vse_exp.models.projection import Projection
 from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.models.text_models import (
     KEY,
+    build_transformer,
     model_folder,
-    needs_transformers,
     read_architecture,
     read_subwords,
+    width_of,
 )
 from vse_exp.schema import Count, Share, Size
 from vse_exp.sharding import rows_once
@@ -74,7 +75,7 @@ class PretrainedText(Projection, SentenceEncoder):
                 f"a training reads it from {KEY}."
             )
         SentenceEncoder.__init__(self, vocab_size, dim)
-        width = _width(architecture)
+        width = width_of(architecture)
         perceptron = {"hidden": hidden, "hidden_dropout": hidden_dropout} if head == "mlp" else {}
         self.add_projection(width, dim, center=center, dropout=dropout, **perceptron)
         self.model, self.word_dropout = model, word_dropout
@@ -82,7 +83,9 @@ class PretrainedText(Projection, SentenceEncoder):
         self.frozen = self.unfreeze_epoch != 0
         # what learns later stays known to the optimiser from the start: without gradients it is
         # passed over
-        self.transformer = _transformer(architecture).requires_grad_(not frozen).train(not frozen)
+        self.transformer = (
+            build_transformer(architecture).requires_grad_(not frozen).train(not frozen)
+        )
         self.pooling = pooling(width)
         self._memory: CaptionMemory | None = None
 
@@ -233,22 +236,3 @@ class PretrainedText(Projection, SentenceEncoder):
         for parameter in self.transformer.parameters():
             digest.update(parameter.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()[:24]
-
-
-def _width(architecture: Mapping[str, Any]) -> int:
-    """Size of the transformer's states, by the names that its configuration may have for it."""
-    sizes = [architecture[key] for key in ("hidden_size", "dim", "d_model") if key in architecture]
-    if not sizes or not isinstance(sizes[0], int):
-        raise UserError("The text model's architecture does not say its hidden_size.")
-    return sizes[0]
-
-
-def _transformer(architecture: Mapping[str, Any]) -> nn.Module:
-    needs_transformers()
-    from transformers import AutoConfig, AutoModel
-
-    config = AutoConfig.for_model(**architecture)
-    transformer = AutoModel.from_config(config, dtype=torch.float32)
-    if hasattr(transformer, "pooler"):
-        transformer.pooler = None  # made for another task, and not used
-    return transformer

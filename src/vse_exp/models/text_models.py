@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from vse_exp.errors import UserError
 from vse_exp.text.subwords import SubwordVocabulary
@@ -68,6 +72,26 @@ def read_architecture(name: str) -> tuple[dict[str, Any], dict[str, str]]:
                 pooling = ours
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return architecture, {"_target_": f"vse_exp.models.pooling.{pooling}"}
+
+
+def width_of(architecture: Mapping[str, Any]) -> int:
+    """Size of the transformer's states, by the names that its configuration may have for it."""
+    sizes = [architecture[key] for key in ("hidden_size", "dim", "d_model") if key in architecture]
+    if not sizes or not isinstance(sizes[0], int):
+        raise UserError("The text model's architecture does not say its hidden_size.")
+    return sizes[0]
+
+
+def build_transformer(architecture: Mapping[str, Any]) -> nn.Module:
+    """It with random weights, without the layer behind it that is made for another task."""
+    needs_transformers()
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(**architecture)
+    transformer = AutoModel.from_config(config, dtype=torch.float32)
+    if hasattr(transformer, "pooler"):
+        transformer.pooler = None
+    return transformer
 
 
 def read_subwords(name: str) -> SubwordVocabulary:

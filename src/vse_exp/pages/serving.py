@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from vse_exp.alive import rest
 from vse_exp.errors import UserError
 from vse_exp.pages.demo import Demo, Limits
-from vse_exp.progress import rest
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 ANSWER_SECONDS = 120.0

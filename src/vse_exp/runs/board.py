@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from vse_exp.alive import redraws
 from vse_exp.errors import UserError
-from vse_exp.progress import redraws, silent
+from vse_exp.progress import silent
 from vse_exp.runs.folder import RunFolder
 
 Row = tuple[str, str, str, str, str]

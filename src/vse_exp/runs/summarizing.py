@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vse_exp.alive import doing
 from vse_exp.files import write_text
-from vse_exp.progress import doing
 from vse_exp.runs import collect, plots, summary
 
 

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from vse_exp.alive import doing
 from vse_exp.cli import plain, user_message
 from vse_exp.data.datamodule import SPLITS, RetrievalDataModule
 from vse_exp.data.layouts import Split
@@ -22,7 +23,6 @@ from vse_exp.errors import Interrupted, UserError
 from vse_exp.evaluation.rank_files import write_ranks
 from vse_exp.files import write_json
 from vse_exp.models.checkpoint import load_weights
-from vse_exp.progress import doing
 from vse_exp.retrieval.pictures import open_thumbnails
 from vse_exp.runs.folder import RunFolder
 from vse_exp.runs.reading import flatten, read_mapping

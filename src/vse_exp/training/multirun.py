@@ -19,10 +19,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from vse_exp.alive import redraws
 from vse_exp.cli import show_log, user_message
 from vse_exp.errors import Interrupted, SweepError
 from vse_exp.files import write_json, write_text
-from vse_exp.progress import redraws
 from vse_exp.runs.board import Board, label_lines, mute_terminal, short_overrides
 from vse_exp.runs.folder import RunFolder
 from vse_exp.runs.reading import read_mapping

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from vse_exp.alive import doing, line_due, rest, spoken
 from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.evaluation.tables import print_results
-from vse_exp.progress import doing, line_due, rest, spoken
 from vse_exp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)

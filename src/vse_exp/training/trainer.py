@@ -23,11 +23,11 @@ from lightning.pytorch.strategies.launchers import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
+from vse_exp.alive import redraws
 from vse_exp.cli import plain
 from vse_exp.errors import SweepError, UserError
 from vse_exp.models.checkpoint import read_checkpoint, write_checkpoint
 from vse_exp.parts import build
-from vse_exp.progress import redraws
 from vse_exp.runs.folder import RunFolder
 from vse_exp.training.building import build_node
 from vse_exp.training.csv_logger import CSVMetrics

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from vse_exp.alive import doing
 from vse_exp.data.scenes.descriptor import DIM, describe
 from vse_exp.data.scenes.drawing import SIZE, draw
 from vse_exp.data.scenes.grammar import captions
 from vse_exp.data.scenes.sampling import TWINS, VERSION, sample_scene, scene_name
 from vse_exp.errors import UserError
 from vse_exp.files import as_lines, atomic_path, write_json, write_texts
-from vse_exp.progress import doing
 from vse_exp.split_files import SplitFiles
 
 CHUNK = 100

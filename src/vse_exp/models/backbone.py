@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from vse_exp.errors import UserError
 from vse_exp.images.preprocessing import Preprocessing, normalize_pixels
+from vse_exp.models.encoder import Encoder
 from vse_exp.models.feature_encoders import MLPImageEncoder
 from vse_exp.models.image import Blocks, ImageEncoder
 from vse_exp.models.small_cnn import SmallCNN
@@ -90,6 +91,13 @@ class BackboneImageEncoder(ImageEncoder):
             module = build_trunk(self.name, first, self.transform, seed).module
         self.backbone.load_state_dict(module.state_dict())
         self.head.start(lambda: self.feature_blocks(images()), seed)
+
+    def adopt(self, trained: Encoder) -> None:
+        of_features = isinstance(trained, ImageEncoder) and trained.preprocessing is None
+        if of_features:
+            self.head.adopt(trained)
+        else:
+            super().adopt(trained)
 
     def set_epoch(self, epoch: int) -> None:
         """To be told before the updates of an epoch; once the optimiser knows the parameters."""

@@ -32,6 +32,10 @@ class Encoder(nn.Module, Part):
         """The size of the common space where a pre-trained encoder fixes it."""
         return None
 
+    def adopt(self, trained: Encoder) -> None:
+        """Take the weights of a trained encoder. RuntimeError where they do not fit."""
+        self.load_state_dict(trained.state_dict())
+
     def set_epoch(self, epoch: int) -> None:
         """Told before the updates of an epoch, which may begin in its middle."""
 

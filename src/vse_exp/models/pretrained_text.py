@@ -203,6 +203,14 @@ class PretrainedText(Projection, SentenceEncoder):
             self._memory.add(numbers.to(device), torch.from_numpy(vectors).to(device))
         return vectors
 
+    def _load_from_state_dict(self, state: Any, prefix: str, *others: Any) -> None:
+        own = self.transformer.state_dict(prefix=f"{prefix}transformer.")
+        if not all(
+            torch.equal(state.get(name, own[name]).to(own[name]), own[name]) for name in own
+        ):
+            self._memory = None  # of what other weights gave
+        super()._load_from_state_dict(state, prefix, *others)
+
     def _load_weights(self) -> None:
         from transformers import AutoModel
         from transformers.utils import logging as transformers_logging

@@ -23,6 +23,7 @@ from vse_exp.models.sentence import SentenceEncoder
 from vse_exp.models.vse import VSE
 from vse_exp.optimizers import build_optimizer
 from vse_exp.parts import build, check, locate
+from vse_exp.training.initial import Initial
 from vse_exp.training.module import RetrievalModule
 from vse_exp.training.teaching import teach
 
@@ -42,13 +43,15 @@ def build_parts(
     """
     node = complete_model(plain(cfg.model), cfg.seed)
     text, images = node["encoder"], node["image_encoder"]
+    initial = Initial(cfg) if cfg.init else None
+    read_in = partial(_class_of(text, SentenceEncoder).own_vocabulary, text)
     datamodule = RetrievalDataModule(
         plain(cfg.data),
         seed=cfg.seed,
-        vocabulary=partial(_class_of(text, SentenceEncoder).own_vocabulary, text),
+        vocabulary=(lambda _: initial.model.vocabulary) if initial else read_in,
         preprocessing=_class_of(images, ImageEncoder).preprocessing_of(images),
     )
-    module = build_module(cfg, build_model(node, datamodule, device, first))
+    module = build_module(cfg, build_model(node, datamodule, device, first, initial))
     teach(module, datamodule, cfg.teachers, device)
     if cfg.compile:
         compile_parts(module.model)
@@ -91,6 +94,7 @@ def build_model(
     datamodule: RetrievalDataModule,
     device: torch.device = CPU,
     first: bool = True,
+    initial: Initial | None = None,
 ) -> VSE:
     """A new model whose image size and vocabulary follow from the training data, ready to learn;
     see `build_parts`."""
@@ -98,12 +102,18 @@ def build_model(
     dim_image = images.shape[-1] if datamodule.preprocessing is None else None
     model: VSE = build(node, datamodule.vocabulary, dim_image, where="model")
     model.provenance = datamodule.provenance
+    if initial is not None:  # what does not fit is told before anything that takes long
+        initial.give(model, datamodule)
     model.to(device)
     blocks = images.blocks if first else partial(_one_of, images.blocks)
     model.image_encoder.start(blocks, datamodule.seed)
     captions, cache = datamodule.tokenized("train"), cache_folder() / "text"
     model.sentence_encoder.start(captions, datamodule.vocabulary, cache)
-    for name in ("dev", "test"):
+    others = ["dev", "test"]
+    if initial is not None:
+        initial.give(model, datamodule)
+        others.append("train")  # of which other weights may give other vectors
+    for name in others:
         model.sentence_encoder.remember(datamodule.tokenized(name), cache)
     return model.cpu()  # from where the trainer takes it
 

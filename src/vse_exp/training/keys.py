@@ -58,6 +58,7 @@ class Train(Keys):
     disp_freq: Size
     progress: Literal["auto"] | bool
     resume: Text
+    init: Text | None
     matmul_precision: Literal["highest", "high", "medium"]
     paths: RunPaths
     data: Data

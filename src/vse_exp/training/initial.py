@@ -1,0 +1,52 @@
+"""The trained model that a training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig
+
+from vse_exp.cli import plain
+from vse_exp.compat.loading import load_file
+from vse_exp.data.datamodule import RetrievalDataModule
+from vse_exp.errors import UserError
+from vse_exp.images.provenance import require_compatible
+from vse_exp.models.vse import VSE
+from vse_exp.parts import TARGET
+
+
+class Initial:
+    """The model of the key `init`: ours, the original's or VSE++'s. Its vocabulary is the new
+    model's. UserError where there is none such."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.source: str = cfg.init
+        # who names a class of a package in the config of a training trusts it
+        trust = {target.partition(".")[0] for target in _targets(plain(cfg.model))}
+        self.model = load_file(self.source, trust=sorted(trust))
+
+    def give(self, model: VSE, datamodule: RetrievalDataModule) -> None:
+        """Its weights to a new model, also those of one on features to one whose backbone makes
+        them. UserError where they do not fit, or the features are others."""
+        allow = bool(datamodule.config["allow_feature_mismatch"])
+        require_compatible(
+            self.model.provenance, datamodule.provenance, allow, "data.allow_feature_mismatch"
+        )
+        for side in ("sentence_encoder", "image_encoder"):
+            try:
+                getattr(model, side).adopt(getattr(self.model, side))
+            except (RuntimeError, AttributeError) as error:
+                reason = str(error).splitlines()[-1].strip().rstrip(".")
+                raise UserError(
+                    f"init={self.source}: its {side} does not fit ({reason}): give the same keys "
+                    "of `model` as it was trained with."
+                ) from error
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if TARGET in node:
+            yield str(node[TARGET])
+        for value in node.values():
+            yield from _targets(value)

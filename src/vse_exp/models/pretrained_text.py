@@ -88,6 +88,7 @@ class PretrainedText(Projection, SentenceEncoder):
         )
         self.pooling = pooling(width)
         self._memory: CaptionMemory | None = None
+        self.register_load_state_dict_pre_hook(_forget)
 
     @classmethod
     def complete(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,14 +204,6 @@ class PretrainedText(Projection, SentenceEncoder):
             self._memory.add(numbers.to(device), torch.from_numpy(vectors).to(device))
         return vectors
 
-    def _load_from_state_dict(self, state: Any, prefix: str, *others: Any) -> None:
-        own = self.transformer.state_dict(prefix=f"{prefix}transformer.")
-        if not all(
-            torch.equal(state.get(name, own[name]).to(own[name]), own[name]) for name in own
-        ):
-            self._memory = None  # of what other weights gave
-        super()._load_from_state_dict(state, prefix, *others)
-
     def _load_weights(self) -> None:
         from transformers import AutoModel
         from transformers.utils import logging as transformers_logging
@@ -244,3 +237,11 @@ class PretrainedText(Projection, SentenceEncoder):
         for parameter in self.transformer.parameters():
             digest.update(parameter.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()[:24]
+
+
+def _forget(module: PretrainedText, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Nothing is remembered of what other weights gave."""
+    own = module.transformer.state_dict(prefix=f"{prefix}transformer.")
+    given = {name: state.get(name, tensor).to(tensor) for name, tensor in own.items()}
+    if not all(torch.equal(given[name], tensor) for name, tensor in own.items()):
+        module._memory = None

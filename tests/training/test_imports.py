@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
 import pytest
+from torch._compile import _disable_dynamo
 
 CODE = """
 import sys
@@ -40,6 +42,10 @@ assert marked.__dynamo_disable is not marked
 """
 
 
+@pytest.mark.skipif(
+    "wrapping" not in inspect.getsource(_disable_dynamo),
+    reason="optimisers of this torch ask for the compiler as those do who compile",
+)
 @pytest.mark.parametrize("way", ["import torch._dynamo.utils", "torch.compile(model)"])
 def test_the_compiler_comes_when_it_is_wanted(way: str) -> None:
     warnings = ["-W", "error", "-W", "ignore:Guards may run slower on Python"]  # torch, on 3.13.0

@@ -36,7 +36,7 @@ class Initial:
         for side in ("sentence_encoder", "image_encoder"):
             try:
                 getattr(model, side).adopt(getattr(self.model, side))
-            except (RuntimeError, AttributeError) as error:
+            except RuntimeError as error:
                 reason = str(error).splitlines()[-1].strip().rstrip(".")
                 raise UserError(
                     f"init={self.source}: its {side} does not fit ({reason}): give the same keys "

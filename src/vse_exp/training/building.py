@@ -97,7 +97,7 @@ def build_model(
     initial: Initial | None = None,
 ) -> VSE:
     """A new model whose image size and vocabulary follow from the training data, ready to learn;
-    see `build_parts`."""
+    see `build_parts`. That of `initial` takes the place of weights and means."""
     images = datamodule.split("train").image_features
     dim_image = images.shape[-1] if datamodule.preprocessing is None else None
     model: VSE = build(node, datamodule.vocabulary, dim_image, where="model")
@@ -105,7 +105,7 @@ def build_model(
     if initial is not None:  # what does not fit is told before anything that takes long
         initial.give(model, datamodule)
     model.to(device)
-    blocks = images.blocks if first else partial(_one_of, images.blocks)
+    blocks = images.blocks if first and initial is None else partial(_one_of, images.blocks)
     model.image_encoder.start(blocks, datamodule.seed)
     captions, cache = datamodule.tokenized("train"), cache_folder() / "text"
     model.sentence_encoder.start(captions, datamodule.vocabulary, cache)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from omegaconf import DictConfig
 
 from vse_exp.cli import plain
@@ -13,7 +10,7 @@ from vse_exp.data.datamodule import RetrievalDataModule
 from vse_exp.errors import UserError
 from vse_exp.images.provenance import require_compatible
 from vse_exp.models.vse import VSE
-from vse_exp.parts import TARGET
+from vse_exp.parts import packages_of
 
 
 class Initial:
@@ -23,8 +20,7 @@ class Initial:
     def __init__(self, cfg: DictConfig) -> None:
         self.source: str = cfg.init
         # who names a class of a package in the config of a training trusts it
-        trust = {target.partition(".")[0] for target in _targets(plain(cfg.model))}
-        self.model = load_file(self.source, trust=sorted(trust))
+        self.model = load_file(self.source, trust=sorted(packages_of(plain(cfg.model))))
 
     def give(self, model: VSE, datamodule: RetrievalDataModule) -> None:
         """Its weights to a new model, also those of one on features to one whose backbone makes
@@ -42,11 +38,3 @@ class Initial:
                     f"init={self.source}: its {side} does not fit ({reason}): give the same keys "
                     "of `model` as it was trained with."
                 ) from error
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if TARGET in node:
-            yield str(node[TARGET])
-        for value in node.values():
-            yield from _targets(value)

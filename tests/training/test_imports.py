@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 
 import pytest
-from torch._compile import _disable_dynamo
+
+from lazy_compiler import MARKS_APART
 
 CODE = """
 import sys
@@ -43,7 +43,7 @@ assert marked.__dynamo_disable is not marked
 
 
 @pytest.mark.skipif(
-    "wrapping" not in inspect.getsource(_disable_dynamo),
+    not MARKS_APART,
     reason="optimisers of this torch ask for the compiler as those do who compile",
 )
 @pytest.mark.parametrize("way", ["import torch._dynamo.utils", "torch.compile(model)"])

@@ -52,7 +52,7 @@ class WandbDashboard(Dashboard, WandbLogger):
             job_type=job_type,
             tags=list(tags),
             mode=mode,
-            resume="allow",
+            resume="allow" if mode == "online" else None,  # offline W&B warns that it does not
             settings=wandb.Settings(silent=True),
         )
         # W&B warns of settings that have no effect

@@ -94,6 +94,11 @@ def test_the_backbone_of_its_features_can_learn_then(tmp_path: Path) -> None:
             model.embed_images(pictures), known.embed_images(rows), rtol=1e-3, atol=1e-4
         )
     train(cfg)
+    other = configuration(
+        data, tmp_path / "other", *keys, "model.image_encoder.backbone=resnet34", f"init={best}"
+    )
+    with pytest.raises(UserError, match="differ in backbone resnet18 and resnet34"):
+        build_parts(other)
 
 
 def test_a_frozen_text_model_remembers_what_its_weights_give(tmp_path: Path) -> None:

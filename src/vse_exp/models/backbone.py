@@ -66,6 +66,11 @@ class BackboneImageEncoder(ImageEncoder):
         self.backbone.requires_grad_(unfreeze_epoch is not None)
         self.frozen = unfreeze_epoch != 0
 
+    @property
+    def makes(self) -> dict[str, Any]:
+        assert self.preprocessing is not None
+        return {"backbone": self.name, "transform": self.preprocessing.to_dict(), "grid": None}
+
     @classmethod
     def complete(cls, keys: Mapping[str, Any], seed: int) -> dict[str, Any]:
         name = keys.get("backbone", SMALL_CNN)

@@ -29,6 +29,11 @@ class ImageEncoder(Encoder):
         super().__init__()
         self.dim_image, self.dim = dim_image, dim
 
+    @property
+    def makes(self) -> dict[str, Any]:
+        """What it knows of the features that it makes of pictures, as `extract` records it."""
+        return {}
+
     @classmethod
     def complete(cls, keys: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Its keys with what follows from weights that they name.

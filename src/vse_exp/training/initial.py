@@ -26,9 +26,10 @@ class Initial:
         """Its weights to a new model, also those of one on features to one whose backbone makes
         them. UserError where they do not fit, or the features are others."""
         allow = bool(datamodule.config["allow_feature_mismatch"])
-        require_compatible(
-            self.model.provenance, datamodule.provenance, allow, "data.allow_feature_mismatch"
-        )
+        known, given = self.model.provenance, datamodule.provenance
+        if known is not None and given is None:
+            given = known | model.image_encoder.makes
+        require_compatible(known, given, allow, "data.allow_feature_mismatch")
         for side in ("sentence_encoder", "image_encoder"):
             try:
                 getattr(model, side).adopt(getattr(self.model, side))

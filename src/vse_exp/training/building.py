@@ -103,7 +103,8 @@ def build_model(
     model: VSE = build(node, datamodule.vocabulary, dim_image, where="model")
     model.provenance = datamodule.provenance
     if initial is not None:  # what does not fit is told before anything that takes long
-        initial.give(model, datamodule)
+        initial.require_features(model, datamodule)
+        initial.give(model)
     model.to(device)
     blocks = images.blocks if first and initial is None else partial(_one_of, images.blocks)
     model.image_encoder.start(blocks, datamodule.seed)
@@ -111,7 +112,7 @@ def build_model(
     model.sentence_encoder.start(captions, datamodule.vocabulary, cache)
     others = ["dev", "test"]
     if initial is not None:
-        initial.give(model, datamodule)
+        initial.give(model)
         others.append("train")  # of which other weights may give other vectors
     for name in others:
         model.sentence_encoder.remember(datamodule.tokenized(name), cache)

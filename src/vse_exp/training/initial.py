@@ -22,14 +22,17 @@ class Initial:
         # who names a class of a package in the config of a training trusts it
         self.model = load_file(self.source, trust=sorted(packages_of(plain(cfg.model))))
 
-    def give(self, model: VSE, datamodule: RetrievalDataModule) -> None:
-        """Its weights to a new model, also those of one on features to one whose backbone makes
-        them. UserError where they do not fit, or the features are others."""
+    def require_features(self, model: VSE, datamodule: RetrievalDataModule) -> None:
+        """UserError where a new model has, or makes by its backbone, other features than it."""
         allow = bool(datamodule.config["allow_feature_mismatch"])
         known, given = self.model.provenance, datamodule.provenance
         if known is not None and given is None:
             given = known | model.image_encoder.makes
         require_compatible(known, given, allow, "data.allow_feature_mismatch")
+
+    def give(self, model: VSE) -> None:
+        """Its weights to a new model, also those of one on features to one whose backbone makes
+        them. UserError where they do not fit."""
         for side in ("sentence_encoder", "image_encoder"):
             try:
                 getattr(model, side).adopt(getattr(self.model, side))
